@@ -1,0 +1,1 @@
+"""The Streamlit monitoring view: ward, patient, commands, alerts, system."""

@@ -1,0 +1,1 @@
+"""Shards (the hot path), the control app, the device gateway, the synthetic fleet, replay."""

@@ -1,0 +1,1 @@
+"""Twins: structural models, estimators, forecasts, policies, the safety supervisor, virtual patients."""
