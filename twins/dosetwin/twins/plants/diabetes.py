@@ -21,7 +21,8 @@ al., J Diabetes Sci Technol 2014;8:26 (the 2013 simulator): it multiplies `Vmx` 
     dGsc   = ksc (Gp - Gsc)
     EGP = kp1 - kp2 Gp - kp3 S XL,  Uid = (Vm0 + Vmx S X) Gt / (Km0 + Gt),  E = max(ke1 (Gp - ke2), 0)
     kgut = kmin + (kmax - kmin)/2 (tanh(a (Qsto - b Dm)) - tanh(c (Qsto - d Dm)) + 2),
-           a = 5 / (2 Dm (1 - b)),  c = 5 / (2 Dm d),  Dm = what the stomach held at the meal's start + the meal
+           a = 5 / (2 Dm (1 - b)),  c = 5 / (2 Dm d)
+    Dm   = what the stomach held when the meal began + what was eaten of it
 
 Units: Q mg, G mg/kg, I* pmol/kg (I = Ip / Vi in pmol/L), u pmol/kg/min, time min. One unit of insulin is
 6000 pmol.
