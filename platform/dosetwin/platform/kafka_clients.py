@@ -6,11 +6,14 @@ import socket
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError, NoBrokersAvailable
+from kafka.errors import KafkaError
 
 from dosetwin.platform.errors import BrokerError
 from dosetwin.platform.settings import KafkaSettings
 from dosetwin.platform.topics import OVERSIZE_BYTES
+
+BOOTSTRAP_TIMEOUT_MS = 10_000
+"""How long a new client looks for the cluster before it says that none answers."""
 
 
 def transactional_producer(kafka: KafkaSettings, transactional_id: str) -> KafkaProducer:
@@ -24,8 +27,9 @@ def transactional_producer(kafka: KafkaSettings, transactional_id: str) -> Kafka
         lambda: KafkaProducer(
             bootstrap_servers=kafka.bootstrap.split(","),
             client_id=transactional_id,
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
             transactional_id=transactional_id,
-            transaction_timeout_ms=60_000,
+            transaction_timeout_ms=20_000,
             retry_backoff_ms=5,
             linger_ms=5,
             batch_size=256 * 1024,
@@ -41,6 +45,7 @@ def producer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> KafkaPro
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap.split(","),
         "client_id": client_id,
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         "enable_idempotence": True,
         "acks": "all",
         "linger_ms": 5,
@@ -55,6 +60,7 @@ def consumer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> KafkaCon
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap.split(","),
         "client_id": client_id,
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
@@ -68,14 +74,19 @@ def consumer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> KafkaCon
 def admin(kafka: KafkaSettings, client_id: str = "dosetwin-admin") -> KafkaAdminClient:
     """An admin client."""
     return _reach(
-        kafka, lambda: KafkaAdminClient(bootstrap_servers=kafka.bootstrap.split(","), client_id=client_id)
+        kafka,
+        lambda: KafkaAdminClient(
+            bootstrap_servers=kafka.bootstrap.split(","),
+            client_id=client_id,
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+        ),
     )
 
 
 def _reach(kafka: KafkaSettings, make: Any) -> Any:
     try:
         return make()
-    except (NoBrokersAvailable, socket.gaierror, KafkaError) as error:
+    except (socket.gaierror, KafkaError) as error:
         raise BrokerError(
             f"no Kafka broker answers at {kafka.bootstrap} ({error or type(error).__name__})",
             remedy="start one with `dosetwin broker`, or point at your cluster with --bootstrap HOST:PORT",

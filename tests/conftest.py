@@ -1,0 +1,38 @@
+"""One real broker for the whole run; each test gets topics of its own on it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dosetwin.platform.broker import Broker
+from dosetwin.platform.settings import KafkaSettings, Settings
+from dosetwin.platform.topic_admin import declare_topics, delete_topics
+
+_counter = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def broker_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of the session's broker; started when the first test asks for it."""
+    broker = Broker(tmp_path_factory.mktemp("broker"), port=0)
+    with broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def kafka(broker_bootstrap: str) -> Iterator[KafkaSettings]:
+    """The session's broker with this test's own topics: 4 partitions, declared, deleted afterwards."""
+    settings = KafkaSettings(bootstrap=broker_bootstrap, topic_prefix=f"t{next(_counter)}-", partitions=4)
+    declare_topics(settings)
+    yield settings
+    delete_topics(settings)
+
+
+@pytest.fixture
+def settings(kafka: KafkaSettings, tmp_path: Path) -> Settings:
+    """Settings of a run with `kafka`, data and keys in the test's own folder."""
+    return Settings(data_dir=tmp_path / "data", kafka=kafka)
