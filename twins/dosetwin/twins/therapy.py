@@ -52,6 +52,25 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class AlertRule:
+    """When an alert of `kind` begins and ends, judged at every decision.
+
+    `measure`: "observed" (newest guarded value), "attainment" (of the best candidate), or the name of a
+    risk (its probability under the best candidate). It begins beyond `begins` and ends beyond `ends`, which
+    lies on the other side so that it does not flicker; `above` says which side is bad.
+    `message` may use {value}.
+    """
+
+    kind: str
+    priority: Literal["high", "medium", "low"]
+    measure: str
+    begins: float
+    ends: float
+    message: str
+    above: bool = True
+
+
+@dataclass(frozen=True)
 class Therapy:
     """Everything that makes one therapy; a stranger adds a drug by writing one of these in one file.
 
@@ -77,6 +96,7 @@ class Therapy:
     make_bank: Callable[[int, int], Bank]
     source: str
     guarded: str = ""
+    alerts: tuple[AlertRule, ...] = ()
     monitoring: bool = False
     context: tuple[Quantity, ...] = ()
     """Quantities that travel for people to see (heart rate, reservoir) but do not move the twin."""

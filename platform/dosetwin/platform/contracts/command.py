@@ -66,6 +66,7 @@ class Proposal(Event, frozen=True, kw_only=True, tag="proposal", tag_field="type
     enrolment_version: int
     decision_id: CommandId
     source: str
+    candidate: str = ""
     reason: str = ""
 
 

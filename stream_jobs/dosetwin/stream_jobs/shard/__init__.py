@@ -1,0 +1,1 @@
+"""The hot path: a shard owns partitions and runs poll, check, assimilate, decide, write, commit."""

@@ -1,0 +1,480 @@
+"""From an appraisal to what leaves: the supervisor's verdict, a forecast, a command or a proposal, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dosetwin.platform.clock import PlatformClock, instant
+from dosetwin.platform.contracts import (
+    AlertCleared,
+    AlertRaised,
+    AuditEntry,
+    Band,
+    Candidate,
+    Command,
+    Decision,
+    Estimate,
+    Forecast,
+    Order,
+    Precondition,
+    Prediction,
+    Proposal,
+    Refusal,
+)
+from dosetwin.platform.identifiers import identifier
+from dosetwin.platform.metrics import ShardMetrics
+from dosetwin.platform.signing import Signer
+from dosetwin.stream_jobs.shard.intake import Record
+from dosetwin.stream_jobs.shard.outbox import Outbox
+from dosetwin.stream_jobs.shard.patient import Patient
+from dosetwin.twins.bank import Appraisal
+from dosetwin.twins.safety.supervisor import Situation, Verdict, review
+from dosetwin.twins.therapy import AlertRule
+
+ROUTINE_LIMITS = frozenset({"pending_command", "minimum_interval", "compound"})
+"""Refusals that belong to the normal rhythm of a loop and call nobody."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A patient to decide for: the event time to forecast from and the record that made it due."""
+
+    patient: Patient
+    at_s: float
+    record: Record
+
+
+@dataclass
+class Conclusions:
+    """Writes what follows from appraisals into the outbox."""
+
+    clock: PlatformClock
+    signer: Signer
+    outbox: Outbox
+    metrics: ShardMetrics
+    proposal_expires_s: float
+
+    def conclude(
+        self,
+        due: Sequence[Due],
+        appraisal: Appraisal,
+        predictions: Mapping[str, list[Prediction]],
+        model: str,
+    ) -> None:
+        """One forecast with its decision for each patient that was due, and what the decision sends."""
+        now_s = self.clock.event_s()
+        numbers = _Numbers(appraisal)
+        for index, item in enumerate(due):
+            self._conclude_one(index, item, appraisal, numbers, predictions, model, now_s)
+
+    def _conclude_one(
+        self,
+        index: int,
+        item: Due,
+        appraisal: Appraisal,
+        numbers: _Numbers,
+        predictions: Mapping[str, list[Prediction]],
+        model: str,
+        now_s: float,
+    ) -> None:
+        patient, record = item.patient, item.record
+        state, therapy = patient.state, patient.therapy
+        patient_id = state.enrolment.patient
+        best = int(appraisal.best[index])
+        source = record.source
+        decision = None
+        if not therapy.monitoring:
+            orders = appraisal.orders[index][best]
+            on_board = max(0.0, float(appraisal.on_board[index]))
+            lowest = float(appraisal.lowest[index, best])
+            verdict = (
+                review(orders, situation(patient, now_s, lowest, on_board), patient.limits)
+                if orders
+                else None
+            )
+            outcome, leaving, reason = self._outcome(patient, orders, verdict, now_s)
+            reason = reason or appraisal.reasons[index]
+            findings = verdict.findings if verdict is not None else ()
+            decision = Decision(
+                id=identifier(patient_id, source, "decision"),
+                at=instant(now_s),
+                outcome=outcome,
+                chosen=appraisal.candidates[best],
+                orders=leaving,
+                reason=reason,
+                candidates=numbers.candidates(index),
+                refusals=findings,
+                evidence=numbers.evidence[index],
+            )
+            state.on_board = on_board
+            if outcome == "command":
+                self._command(patient, leaving, decision, record, now_s)
+            elif outcome == "proposal":
+                self._propose(patient, leaving, decision, record, now_s)
+            self.outbox.audit(
+                patient.partition,
+                AuditEntry(
+                    patient=patient_id,
+                    kind="decision",
+                    subject=decision.id,
+                    at=decision.at,
+                    outcome=outcome,
+                    reason=reason,
+                ),
+            )
+            self.metrics.decisions[outcome].inc()
+            for finding in findings:
+                self.metrics.refusals[finding.limit, finding.effect].inc()
+            self._refusal_alerts(patient, findings, outcome, source, now_s)
+            state.lowest = {appraisal.candidates[best]: lowest}
+        risks = numbers.risks[index][best]
+        attainment = numbers.attainment[index][best]
+        self._rule_alerts(patient, risks, attainment, source, now_s)
+        time_to_event = float(appraisal.time_to_event_s[index])
+        self.outbox.forecast(
+            patient.partition,
+            Forecast(
+                patient=patient_id,
+                therapy=therapy.id,
+                model=model,
+                at=instant(item.at_s),
+                source=source,
+                bands=numbers.bands(index, item.at_s),
+                predictions=tuple(predictions.get(patient_id, ())),
+                estimates=numbers.estimates(index),
+                risks=risks,
+                attainment=attainment,
+                time_to_event_s=time_to_event if np.isfinite(time_to_event) else None,
+                decision=decision,
+            ),
+        )
+
+    def _outcome(
+        self, patient: Patient, orders: tuple[Order, ...], verdict: Verdict | None, now_s: float
+    ) -> tuple[Any, tuple[Order, ...], str]:
+        """What becomes of the proposal: outcome, the orders that leave, and a reason where it differs."""
+        if verdict is None:
+            return "none", (), ""
+        if verdict.refused or not verdict.orders:
+            return "refused", (), "; ".join(finding.reason for finding in verdict.findings)
+        mode = patient.state.enrolment.mode
+        if mode == "shadow":
+            return "shadow", verdict.orders, ""
+        if patient.device is None:
+            return "shadow", verdict.orders, "no enrolled device of this patient obeys commands"
+        if mode == "autonomous":
+            return "command", verdict.orders, ""
+        _forget_expired(patient, now_s)
+        if patient.state.proposals and any(order.amount > 0 for order in verdict.orders):
+            return "none", (), "earlier advice still waits for a person"
+        return "proposal", verdict.orders, ""
+
+    def _command(
+        self,
+        patient: Patient,
+        orders: tuple[Order, ...],
+        decision: Decision,
+        record: Record,
+        now_s: float,
+        proposal_id: str | None = None,
+    ) -> Command:
+        state = patient.state
+        assert patient.device is not None
+        expires_s = now_s + patient.therapy.command_expires_s
+        command = self.signer.sign(
+            Command(
+                patient=state.enrolment.patient,
+                id=identifier(state.enrolment.patient, record.source, 0),
+                device=patient.device,
+                orders=orders,
+                issued_at=instant(now_s),
+                expires_at=instant(expires_s),
+                precondition=Precondition(
+                    enrolment_version=state.enrolment.version, last_acknowledged=state.last_applied
+                ),
+                decision_id=decision.id,
+                source=record.source,
+                proposal_id=proposal_id,
+            )
+        )
+        self.outbox.order(patient.partition, command)
+        state.note_command(command.id, orders, now_s, expires_s)
+        return command
+
+    def _propose(
+        self, patient: Patient, orders: tuple[Order, ...], decision: Decision, record: Record, now_s: float
+    ) -> None:
+        state = patient.state
+        assert patient.device is not None
+        proposal = Proposal(
+            patient=state.enrolment.patient,
+            id=identifier(state.enrolment.patient, record.source, "proposal"),
+            device=patient.device,
+            orders=orders,
+            proposed_at=instant(now_s),
+            expires_at=instant(now_s + self.proposal_expires_s),
+            enrolment_version=state.enrolment.version,
+            decision_id=decision.id,
+            source=record.source,
+            candidate=decision.chosen,
+            reason=decision.reason,
+        )
+        state.proposals[proposal.id] = proposal
+        self.outbox.order(patient.partition, proposal)
+
+    def approve(self, patient: Patient, proposal: Proposal, person: str, record: Record) -> Verdict:
+        """A person approved: the supervisor judges once more, on what is known now; then it leaves."""
+        now_s = self.clock.event_s()
+        state = patient.state
+        state.proposals.pop(proposal.id, None)
+        lowest = state.lowest.get(proposal.candidate, min(state.lowest.values(), default=None))
+        verdict = review(proposal.orders, situation(patient, now_s, lowest, state.on_board), patient.limits)
+        outcome: Any = "refused" if verdict.refused or not verdict.orders else "command"
+        decision = Decision(
+            id=identifier(state.enrolment.patient, record.source, "decision"),
+            at=instant(now_s),
+            outcome=outcome,
+            chosen=proposal.candidate,
+            orders=verdict.orders,
+            reason=f"{person} approved: {proposal.reason}",
+            candidates=(),
+            refusals=verdict.findings,
+        )
+        if outcome == "command":
+            self._command(patient, verdict.orders, decision, record, now_s, proposal.id)
+        else:
+            reasons = "; ".join(finding.reason for finding in verdict.findings)
+            self.raise_alert(
+                patient,
+                "refused_proposal",
+                "medium",
+                f"approved by {person}, refused by the safety supervisor: {reasons}",
+                {finding.limit: finding.value for finding in verdict.findings},
+                record.source,
+                now_s,
+            )
+        self.outbox.audit(
+            patient.partition,
+            AuditEntry(
+                patient=state.enrolment.patient,
+                kind="decision",
+                subject=decision.id,
+                at=decision.at,
+                outcome=outcome,
+                reason=decision.reason,
+            ),
+        )
+        self.metrics.decisions[outcome].inc()
+        return verdict
+
+    def raise_alert(
+        self,
+        patient: Patient,
+        kind: str,
+        priority: Any,
+        message: str,
+        evidence: dict[str, float],
+        source: str,
+        now_s: float,
+    ) -> None:
+        """Raise an alert of a kind unless one of that kind is open for the patient."""
+        state = patient.state
+        if kind in state.alerts:
+            return
+        alert = identifier(state.enrolment.patient, kind, source)
+        state.alerts[kind] = alert
+        self.outbox.alert(
+            patient.partition,
+            AlertRaised(
+                patient=state.enrolment.patient,
+                alert=alert,
+                at=instant(now_s),
+                kind=kind,
+                priority=priority,
+                message=message,
+                evidence=evidence,
+                source=source,
+            ),
+        )
+        self.metrics.alerts[kind, priority].inc()
+
+    def clear_alert(self, patient: Patient, kind: str, reason: str, now_s: float) -> None:
+        """The condition ended."""
+        alert = patient.state.alerts.pop(kind, None)
+        if alert is not None:
+            self.outbox.alert(
+                patient.partition,
+                AlertCleared(
+                    patient=patient.state.enrolment.patient, alert=alert, at=instant(now_s), reason=reason
+                ),
+            )
+
+    def _refusal_alerts(
+        self,
+        patient: Patient,
+        findings: tuple[Refusal, ...],
+        outcome: str,
+        source: str,
+        now_s: float,
+    ) -> None:
+        limits = {finding.limit: finding for finding in findings}
+        stale = limits.get("stale_after")
+        if stale is not None:
+            priority = "high" if patient.state.enrolment.mode == "autonomous" else "medium"
+            self.raise_alert(
+                patient, "stale_sensor", priority, stale.reason, {"age_s": stale.value}, source, now_s
+            )
+        elif patient.state.alerts:
+            self.clear_alert(patient, "stale_sensor", "readings are fresh again", now_s)
+        serious = [finding for finding in findings if finding.limit not in ROUTINE_LIMITS]
+        if outcome == "refused" and serious and stale is None:
+            self.raise_alert(
+                patient,
+                "refused_proposal",
+                "low",
+                "the safety supervisor refused: " + "; ".join(finding.reason for finding in serious),
+                {finding.limit: finding.value for finding in serious},
+                source,
+                now_s,
+            )
+        elif outcome in ("command", "proposal", "shadow") and patient.state.alerts:
+            self.clear_alert(patient, "refused_proposal", "a later proposal passed", now_s)
+
+    def _rule_alerts(
+        self, patient: Patient, risks: dict[str, float], attainment: float, source: str, now_s: float
+    ) -> None:
+        for rule in patient.therapy.alerts:
+            value = _measured(rule, patient, risks, attainment)
+            if value is None:
+                continue
+            if (value > rule.begins) if rule.above else (value < rule.begins):
+                self.raise_alert(
+                    patient,
+                    rule.kind,
+                    rule.priority,
+                    rule.message.format(value=value),
+                    {rule.measure: value},
+                    source,
+                    now_s,
+                )
+            elif rule.kind in patient.state.alerts and (
+                (value < rule.ends) if rule.above else (value > rule.ends)
+            ):
+                self.clear_alert(patient, rule.kind, f"{rule.measure} is {value:.3g} again", now_s)
+
+
+class _Numbers:
+    """The arrays of an appraisal as rounded Python numbers: one conversion a batch, not one a value."""
+
+    def __init__(self, appraisal: Appraisal) -> None:
+        self._appraisal = appraisal
+        self._utility = _rounded(appraisal.utility, 4)
+        self._attainment = _rounded(appraisal.attainment, 4)
+        self._feasible = np.asarray(appraisal.feasible).tolist()
+        names = tuple(appraisal.risks)
+        columns = [_rounded(appraisal.risks[name], 4) for name in names]
+        self.risks: list[list[dict[str, float]]] = [
+            [dict(zip(names, values, strict=True)) for values in zip(*rows, strict=True)]
+            if names
+            else [{} for _ in appraisal.candidates]
+            for rows in (zip(*columns, strict=True) if names else [()] * len(appraisal.patients))
+        ]
+        self.attainment = self._attainment
+        self._bands = {name: _rounded(band, 2) for name, band in appraisal.bands.items()}
+        self._estimates = {
+            name: (unit, _rounded(values, 5)) for name, (unit, values) in appraisal.estimates.items()
+        }
+        evidence_names = tuple(appraisal.evidence)
+        evidence_columns = [_rounded(appraisal.evidence[name], 4) for name in evidence_names]
+        self.evidence: list[dict[str, float]] = [
+            {n: v for n, v in zip(evidence_names, values, strict=True) if v == v}
+            for values in (
+                zip(*evidence_columns, strict=True) if evidence_names else [()] * len(appraisal.patients)
+            )
+        ]
+
+    def candidates(self, index: int) -> tuple[Candidate, ...]:
+        appraisal = self._appraisal
+        return tuple(
+            Candidate(
+                name=name,
+                orders=orders,
+                utility=utility,
+                attainment=attainment,
+                risks=risks,
+                feasible=feasible,
+            )
+            for name, orders, utility, attainment, risks, feasible in zip(
+                appraisal.candidates,
+                appraisal.orders[index],
+                self._utility[index],
+                self._attainment[index],
+                self.risks[index],
+                self._feasible[index],
+                strict=True,
+            )
+        )
+
+    def bands(self, index: int, at_s: float) -> tuple[Band, ...]:
+        appraisal = self._appraisal
+        start = instant(at_s)
+        return tuple(
+            Band(
+                quantity=name,
+                unit=appraisal.band_units[name],
+                start=start,
+                step_s=appraisal.step_s,
+                quantiles=appraisal.quantiles,
+                values=values[index],
+            )
+            for name, values in self._bands.items()
+        )
+
+    def estimates(self, index: int) -> dict[str, Estimate]:
+        return {
+            name: Estimate(median=values[index][0], low=values[index][1], high=values[index][2], unit=unit)
+            for name, (unit, values) in self._estimates.items()
+        }
+
+
+def situation(patient: Patient, now_s: float, lowest: float | None, on_board: float) -> Situation:
+    """What the supervisor may know of a patient now, from what was measured, given and answered."""
+    state = patient.state
+    ledger = state.ledgers.get(patient.therapy.drugs[0].name)
+    pending = state.pending_command(now_s)
+    return Situation(
+        now_s=now_s,
+        observed=state.observed,
+        observed_at_s=state.observed_at_s if state.observed is not None else None,
+        lowest=lowest if lowest is None or np.isfinite(lowest) else None,
+        on_board=on_board,
+        given_24h=ledger.given(now_s) if ledger is not None else 0.0,
+        flat_s=max(0.0, state.observed_at_s - state.flat_since_s) if state.observed is not None else 0.0,
+        suspect=state.suspect,
+        pending_command=pending,
+        pending_suspends=pending is not None and not state.pending[pending].adds_drug,
+        last_order_s=state.last_order_s,
+        current_rate=ledger.rate_at(now_s) if ledger is not None else None,
+    )
+
+
+def _forget_expired(patient: Patient, now_s: float) -> None:
+    proposals = patient.state.proposals
+    for proposal_id in [i for i, p in proposals.items() if p.expires_at.timestamp() <= now_s]:
+        del proposals[proposal_id]
+
+
+def _measured(rule: AlertRule, patient: Patient, risks: dict[str, float], attainment: float) -> float | None:
+    if rule.measure == "observed":
+        return patient.state.observed
+    if rule.measure == "attainment":
+        return attainment
+    return risks.get(rule.measure)
+
+
+def _rounded(values: Any, digits: int) -> Any:
+    return np.round(np.asarray(values, dtype=np.float64), digits).tolist()

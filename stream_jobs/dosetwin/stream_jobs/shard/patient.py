@@ -1,0 +1,175 @@
+"""What a shard keeps of a patient beside the twin: enrolment, repeats seen, open orders, open alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from dosetwin.platform.contracts import Enrolment, Order, Proposal
+from dosetwin.platform.errors import TherapyError
+from dosetwin.platform.units import conversion
+from dosetwin.twins.safety.dose_ledger import DoseLedger
+from dosetwin.twins.therapies import load_therapy
+from dosetwin.twins.therapy import Bound, Therapy
+
+SEQUENCE_WINDOW = 1024
+"""How many messages of a device's boot may overtake one and it is still taken."""
+
+
+class SequenceWindow(msgspec.Struct):
+    """Recognises repeats of one (topic, device, boot): the highest sequence and a bitmap of those before."""
+
+    highest: int = -1
+    seen: int = 0
+
+    def admit(self, sequence: int) -> str:
+        """Return "new", "duplicate", or "too_late" when it fell out of the window."""
+        if sequence > self.highest:
+            shift = sequence - self.highest
+            self.seen = (
+                ((self.seen << shift) | 1) & ((1 << SEQUENCE_WINDOW) - 1) if shift < SEQUENCE_WINDOW else 1
+            )
+            self.highest = sequence
+            return "new"
+        bit = self.highest - sequence
+        if bit >= SEQUENCE_WINDOW:
+            return "too_late"
+        if self.seen >> bit & 1:
+            return "duplicate"
+        self.seen |= 1 << bit
+        return "new"
+
+    def packed(self) -> tuple[int, bytes]:
+        """The window as plain data (the bitmap is wider than any packed integer)."""
+        return self.highest, self.seen.to_bytes(SEQUENCE_WINDOW // 8, "little")
+
+    @classmethod
+    def unpacked(cls, highest: int, seen: bytes) -> SequenceWindow:
+        """The window that `packed` described."""
+        return cls(highest, int.from_bytes(seen, "little"))
+
+
+class PendingOrder(msgspec.Struct, frozen=True):
+    """A command that left and has no terminal answer yet."""
+
+    expires_s: float
+    adds_drug: bool
+    issued_s: float
+
+
+class PatientState(msgspec.Struct):
+    """Everything of one patient but the twin and the sequence windows. Plain data, for snapshots."""
+
+    enrolment: Enrolment
+    enrolled_ms: int
+    """Log-append time of the first enrolment: what was appended before it was of an unknown patient."""
+    chunk: int
+    ledgers: dict[str, DoseLedger] = {}
+    observed: float | None = None
+    observed_at_s: float = 0.0
+    flat_since_s: float = 0.0
+    suspect: bool = False
+    newest_s: float = 0.0
+    """Event time of the newest fact."""
+    last_decision_s: float = 0.0
+    last_order_s: float | None = None
+    last_applied: str | None = None
+    last_applied_s: float = 0.0
+    pending: dict[str, PendingOrder] = {}
+    answered: dict[str, float] = {}
+    proposals: dict[str, Proposal] = {}
+    lowest: dict[str, float] = {}
+    """`lowest` of each candidate at the last decision, for judging an approval that comes later."""
+    on_board: float = 0.0
+    alerts: dict[str, str] = {}
+
+    def pending_command(self, now_s: float) -> str | None:
+        """A command that may still be carried out: unanswered and not expired. Forgets expired ones."""
+        for command_id, order in list(self.pending.items()):
+            if order.expires_s <= now_s:
+                del self.pending[command_id]
+            else:
+                return command_id
+        return None
+
+    def note_command(
+        self, command_id: str, orders: tuple[Order, ...], issued_s: float, expires_s: float
+    ) -> None:
+        """Take account of a command that left (now, or read back from the topic on recovery)."""
+        adds = any(order.amount > 0 for order in orders)
+        if adds and (self.last_order_s is None or issued_s > self.last_order_s):
+            self.last_order_s = issued_s
+        if command_id not in self.answered:
+            self.pending[command_id] = PendingOrder(expires_s, adds, issued_s)
+
+    def note_answer(self, command_id: str, status: str, at_s: float) -> None:
+        """Take account of a device's terminal answer; answers may come before the command is known."""
+        self.pending.pop(command_id, None)
+        self.answered[command_id] = at_s
+        if len(self.answered) > 64:
+            for stale in sorted(self.answered, key=self.answered.__getitem__)[:32]:
+                del self.answered[stale]
+        if status == "applied" and at_s >= self.last_applied_s:
+            self.last_applied, self.last_applied_s = command_id, at_s
+
+
+class Patient:
+    """A patient at work in a shard: its state, and what its enrolment makes of its therapy."""
+
+    __slots__ = ("covariates", "device", "limits", "partition", "state", "targets", "therapy", "windows")
+
+    def __init__(self, state: PatientState, partition: int) -> None:
+        self.state = state
+        self.partition = partition
+        self.windows: dict[str, SequenceWindow] = {}
+        self.adopt(state.enrolment)
+
+    def adopt(self, enrolment: Enrolment) -> None:
+        """Take a new version of the enrolment.
+
+        Raises TherapyError or UnitError when it lacks or misstates what its therapy needs; then nothing
+        has changed.
+        """
+        therapy = load_therapy(enrolment.therapy)
+        covariates: dict[str, float] = {}
+        for need in therapy.covariates:
+            measure = enrolment.covariates.get(need.name)
+            if measure is None:
+                if need.default is None:
+                    raise TherapyError(
+                        f"therapy {therapy.id} needs covariate {need.name} in {need.unit}; "
+                        f"given are {', '.join(enrolment.covariates) or 'none'}"
+                    )
+                covariates[need.name] = need.default
+                continue
+            factor, offset = conversion(need.name, measure.unit, need.unit)
+            value = measure.value * factor + offset
+            if not need.low <= value <= need.high:
+                raise TherapyError(
+                    f"covariate {need.name} is {value:g} {need.unit}; expected {need.low:g} to {need.high:g}"
+                )
+            covariates[need.name] = value
+        self.targets = _overridden(therapy.targets, enrolment, enrolment.targets)
+        self.limits = _overridden(therapy.limits, enrolment, enrolment.limits)
+        self.covariates = covariates
+        self.therapy: Therapy = therapy
+        self.device = next((device.device for device in enrolment.devices if device.commands), None)
+        self.state.enrolment = enrolment
+
+
+def _overridden(
+    bounds: Mapping[str, Bound], enrolment: Enrolment, overrides: Mapping[str, object]
+) -> dict[str, Bound]:
+    merged = dict(bounds)
+    for name in overrides:
+        if name not in bounds:
+            raise TherapyError(
+                f"therapy {enrolment.therapy} has no {name!r} to override; it has {', '.join(bounds)}"
+            )
+        measure = (enrolment.targets | enrolment.limits)[name]
+        factor, offset = conversion(name, measure.unit, bounds[name].unit)
+        merged[name] = Bound(
+            measure.value * factor + offset, bounds[name].unit, f"enrolment version {enrolment.version}"
+        )
+    return merged

@@ -1,0 +1,60 @@
+"""A shard as a process: logging, compilation cache, metrics endpoint, and no survival after an error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from dosetwin.platform.settings import Settings
+
+
+def run_shard(settings: Settings, index: int, *, restarts: int = 0) -> None:
+    """Run a shard in this process until SIGTERM or SIGINT; any error ends the process at once.
+
+    `os._exit` on an error, because a half-alive member that still heartbeats would keep its partitions.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    prepare(settings, index)
+    serve(settings, index, stop, restarts=restarts)
+
+
+def serve(settings: Settings, index: int, stop: threading.Event, *, restarts: int = 0) -> None:
+    """Run the shard's loop until `stop`; leaves the process on any error."""
+    from dosetwin.stream_jobs.shard.loop import Shard
+
+    log = logging.getLogger(__name__)
+    try:
+        shard = Shard(settings, index, restarts=restarts)
+        port = settings.metrics.shard_port
+        shard.metrics.serve(settings.metrics.address, port + index if port else 0)
+        shard.run(stop)
+    except BaseException:
+        log.exception("shard %d leaves: its supervisor will start it again", index)
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def prepare(settings: Settings, index: int) -> None:
+    """Log to data_dir/logs/shard-N.log and keep compiled programs in data_dir/jax-cache.
+
+    Call it before JAX is imported: it reads both from the environment."""
+    logs = settings.data_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=logs / f"shard-{index}.log",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    cache = Path(os.environ.get("DOSETWIN_JAX_CACHE", settings.data_dir / "jax-cache")).resolve()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
