@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,6 @@ def lint(copy: Path) -> subprocess.CompletedProcess[str]:
 
 
 def contract_name(contract_id: str) -> str:
-    import tomllib
-
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     return next(str(contract["name"]) for contract in contracts if contract["id"] == contract_id)
 
