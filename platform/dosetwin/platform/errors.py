@@ -22,6 +22,14 @@ class UnitError(DoseTwinError):
     """A unit is unknown, or of another dimension than the quantity it was given for."""
 
 
+class UnknownUnitError(UnitError):
+    """A unit is no UCUM unit that this registry knows."""
+
+
+class WrongDimensionError(UnitError):
+    """A unit is known, but measures something else than what it was given for."""
+
+
 class BrokerError(DoseTwinError):
     """The broker could not be provisioned, started or reached."""
 
