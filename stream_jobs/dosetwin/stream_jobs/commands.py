@@ -2,8 +2,98 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of stream_jobs to `app`."""
+    app.command()(twins)
+    app.command()(demo)
+
+
+def twins(
+    shards: Annotated[int | None, typer.Option(help="How many shards to run (default: settings, 2).")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka cluster, host:port[,host:port...].")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where keys, logs and caches live.")] = None,
+) -> None:
+    """Run the shards: Ray actors that own partitions and keep every patient's twin.
+
+    They start a local Ray, or join the cluster that RAY_ADDRESS names. A shard that dies is started again
+    with back-off, takes its partitions back and replays from its snapshots. Ctrl-C lets each finish its
+    turn. Logs: DATA_DIR/logs/shard-N.log. Metrics: loopback ports 9464, 9465, ...
+
+    Example: dosetwin twins --shards 4 --bootstrap kafka.example:9092
+    """
+    import signal
+    import threading
+
+    from rich.console import Console
+
+    from dosetwin.platform.settings import load_settings
+    from dosetwin.stream_jobs.shard.ray_host import run_shards
+
+    settings = load_settings(kafka={"bootstrap": bootstrap}, shards={"count": shards}, data_dir=data_dir)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    console = Console(highlight=False)
+    run_shards(settings, stop, lambda words: console.print(words))
+
+
+def demo(
+    patients: Annotated[int, typer.Option(min=1, help="Synthetic patients.")] = 60,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=1, help="Wall seconds to run; without it, until Ctrl-C.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.1, help="Event seconds a wall second.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Chance of the fleet: patients, meals, faults.")] = 0,
+    mode: Annotated[
+        str, typer.Option(help="autonomous, advisory (a person approves), shadow, or mixed.")
+    ] = "mixed",
+    faults: Annotated[str, typer.Option(help="How faulty devices are: none, normal, harsh.")] = "normal",
+    therapy_mix: Annotated[
+        str, typer.Option(help="Share of each therapy.")
+    ] = "t1d-insulin=0.8,vancomycin=0.2",
+    shards: Annotated[int, typer.Option(min=1, help="Shards to run.")] = 2,
+    kill_shards: Annotated[int, typer.Option(min=0, help="SIGKILL this many shards over the run.")] = 0,
+    headless: Annotated[bool, typer.Option("--headless", help="Without the dashboard.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Last line of standard output: the run's figures.")
+    ] = False,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser.")] = True,
+    port_dashboard: Annotated[int, typer.Option(help="Dashboard port; 0 takes a free one.")] = 0,
+    data_dir: Annotated[Path, typer.Option(help="Broker data, keys, logs.")] = Path(".dosetwin/demo"),
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Use this Kafka cluster instead of starting a broker.")
+    ] = None,
+) -> None:
+    """Run everything on this machine: Kafka, twins, control app, a synthetic fleet, the dashboard.
+
+    Opens the dashboard; Ctrl-C stops the devices, lets everything on its way arrive, and prints what an
+    independent reader of the topics counted. Exit status 1 where a command was lost or doubled.
+
+    Examples: dosetwin demo   |   dosetwin demo --headless --patients 500 --for 120 --kill-shards 5 --json
+    """
+    from dosetwin.stream_jobs.demo.run import Demo, DemoPlan
+
+    plan = DemoPlan(
+        patients=patients,
+        for_s=for_s,
+        speed=speed,
+        seed=seed,
+        mode=mode,
+        faults=faults,
+        therapy_mix=therapy_mix,
+        shards=shards,
+        kill_shards=kill_shards,
+        headless=headless,
+        as_json=as_json,
+        open_browser=open_browser,
+        dashboard_port=port_dashboard,
+        data_dir=data_dir,
+        bootstrap=bootstrap,
+    )
+    raise typer.Exit(Demo(plan).run())

@@ -1,0 +1,1 @@
+"""Everything on one machine: broker, shards, control app, fleet, dashboard, and an independent count."""
