@@ -1,0 +1,1 @@
+"""Estimators: what a twin believes after its facts."""

@@ -1,0 +1,341 @@
+"""Many dense-sensor twins as a struct of arrays: the ensemble filter behind the bank's protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from dosetwin.platform.contracts import Prediction
+from dosetwin.platform.errors import TherapyError
+from dosetwin.twins.bank import Appraisal, Assimilation
+from dosetwin.twins.estimators import ensemble_layout as row
+from dosetwin.twins.estimators.ensemble_delivery import Delivery, mean_rate, moved_to
+from dosetwin.twins.estimators.ensemble_filter import Steps, advance_batch
+from dosetwin.twins.estimators.ensemble_noise import fold, patient_key
+from dosetwin.twins.estimators.ensemble_prior import prior_ensemble, sensitivity_centre
+from dosetwin.twins.estimators.ensemble_snapshot import Snapshot, StoredTwin, decode, encode, to_bytes
+from dosetwin.twins.estimators.ensemble_twin import (
+    BOTH,
+    KEEP,
+    LONGEST_GAP_S,
+    LONGEST_STEP_S,
+    NOTHING,
+    Covariates,
+    Plan,
+    Step,
+    Twin,
+    plan,
+    replan,
+)
+from dosetwin.twins.events import TwinEvent
+from dosetwin.twins.policies.insulin_appraisal import Present, appraise
+
+MODEL_VERSION = f"hovorka-2004/ensemble-{row.MEMBERS}/1"
+SMALLEST_BATCH, LARGEST_BATCH = 8, 512
+"""Batches are padded to powers of two between these, so that a kernel is compiled seven times at most."""
+
+Stored = npt.NDArray[np.float32]
+
+
+class EnsembleBank:
+    """Twins of `t1d-insulin`. See `dosetwin.twins.bank.Bank` for the protocol.
+
+    Ensembles lie as float32[capacity, rows x members], a row a patient, so that taking a patient out or putting
+    it back is one contiguous copy; kernels turn them to [rows, members, patients].
+    """
+
+    therapy = "t1d-insulin"
+    model_version = MODEL_VERSION
+
+    def __init__(self, capacity: int, seed: int) -> None:
+        self.seed = seed
+        self._capacity = 1 << max(0, math.ceil(math.log2(max(capacity, SMALLEST_BATCH))))
+        self._head, self._newer, self._older = (
+            np.zeros((self._capacity, row.SIZE), np.float32) for _ in range(3)
+        )
+        self._keys = np.zeros(self._capacity, np.uint32)
+        self._twins: dict[str, Twin] = {}
+        self._free = list(range(self._capacity - 1, -1, -1))
+
+    def __contains__(self, patient: object) -> bool:
+        return patient in self._twins
+
+    def __len__(self) -> int:
+        return len(self._twins)
+
+    def enrol(
+        self, patient: str, *, at_s: float, covariates: Mapping[str, float], targets: Mapping[str, float]
+    ) -> None:
+        """Add a twin at its prior, or change covariates (from `at_s` on) and targets of one that exists."""
+        twin = self._twins.get(patient)
+        if twin is not None:
+            twin.targets = dict(targets)
+            now = twin.history[-1]
+            held = {"weight": now.weight_kg, "total_daily_dose": now.total_daily_dose_U}
+            changes = {
+                name: value for name, value in covariates.items() if name in held and value != held[name]
+            }
+            self._change_covariates(twin, at_s, 0, changes)
+            return
+        missing = {"weight", "total_daily_dose"} - covariates.keys()
+        if missing:
+            raise TherapyError(
+                f"patient {patient} lacks {', '.join(sorted(missing))}; t1d-insulin needs weight (kg) and "
+                "total_daily_dose (U)",
+                remedy="give them in the enrolment",
+            )
+        if not self._free:
+            self._grow()
+        slot = self._free.pop()
+        start = Covariates(
+            -math.inf, float(covariates["weight"]), float(covariates["total_daily_dose"])
+        )
+        key = patient_key(self.seed, patient)
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed & 0xFFFFFFFF, key]))
+        ensemble = prior_ensemble(rng, start.weight_kg, start.total_daily_dose_U)
+        self._head[slot] = self._newer[slot] = self._older[slot] = ensemble.reshape(-1)
+        self._keys[slot] = key
+        self._twins[patient] = Twin(patient, slot, key, [start], dict(targets), sensitivity_centre(ensemble))
+
+    def withdraw(self, patient: str) -> None:
+        """Forget a twin; its slot is used again."""
+        twin = self._twins.pop(patient, None)
+        if twin is not None:
+            self._free.append(twin.slot)
+
+    def assimilate(self, facts: Sequence[tuple[str, TwinEvent]]) -> Assimilation:
+        """Take facts in any order, many of one patient included; late ones are put at their event time."""
+        twins = self._twins
+        grouped: dict[str, list[tuple[TwinEvent, int]]] = {}
+        predictions: list[Prediction | None] = [None] * len(facts)
+        too_late: list[int] = []
+        for index, (patient, fact) in enumerate(facts):
+            if fact.kind == "covariate":
+                self._change_covariates(self._twin(patient), fact.at_s, fact.uid, {fact.name: fact.value})
+                continue
+            group = grouped.get(patient)
+            if group is None:
+                grouped[patient] = [(fact, index)]
+            else:
+                group.append((fact, index))
+        plans: list[Plan] = []
+        for patient, group in grouped.items():
+            twin = twins.get(patient) or self._twin(patient)
+            made = plan(twin, group, too_late)
+            if made is not None:
+                plans.append(made)
+        for index, mean, sd in self._run(plans):
+            fact = facts[index][1]
+            predictions[index] = _prediction(fact, mean, sd)
+        return Assimilation(predictions=predictions, too_late=sorted(too_late))
+
+    def decide(self, patients: Sequence[str], at_s: Sequence[float]) -> Appraisal:
+        """Forecast each patient from its event time `at_s` and score the therapy's candidates."""
+        twins = [self._twin(patient) for patient in patients]
+        slots = np.fromiter((twin.slot for twin in twins), np.intp, len(twins))
+        ensembles = self._head[slots]
+        deliveries = [self._bring_forward(ensembles, i, twin, at_s[i]) for i, twin in enumerate(twins)]
+        return appraise(
+            [
+                Present(
+                    twin.patient, at, twin.covariates_at(at), delivery, twin.targets, twin.sensitivity_centre
+                )
+                for twin, at, delivery in zip(twins, at_s, deliveries, strict=True)
+            ],
+            ensembles,
+            self._keys[slots],
+        )
+
+    def snapshot(self, patients: Sequence[str]) -> bytes:
+        """The state of these twins, exactly."""
+        stored = []
+        for patient in patients:
+            twin = self._twin(patient)
+            slot = twin.slot
+            stored.append(
+                StoredTwin(
+                    patient=patient,
+                    history=[tuple(entry) for entry in twin.history],
+                    changes=twin.changes,
+                    targets=twin.targets,
+                    sensitivity_centre=twin.sensitivity_centre,
+                    facts=twin.facts,
+                    line=twin.line,
+                    deliveries=[tuple(d) for d in (twin.head, twin.newer, twin.older)],
+                    ensembles=to_bytes(self._head[slot], self._newer[slot], self._older[slot]),
+                )
+            )
+        return encode(Snapshot(self.therapy, self.model_version, self.seed, stored))
+
+    def restore(self, payload: bytes) -> list[str]:
+        """Take twins out of a snapshot (over any that are there); returns their patients."""
+        snapshot = decode(payload, therapy=self.therapy, model_version=self.model_version, seed=self.seed)
+        for stored in snapshot.twins:
+            self.withdraw(stored.patient)
+            if not self._free:
+                self._grow()
+            slot = self._free.pop()
+            ensembles = np.frombuffer(stored.ensembles, "<f4").reshape(3, row.SIZE)
+            self._head[slot], self._newer[slot], self._older[slot] = ensembles
+            key = patient_key(self.seed, stored.patient)
+            self._keys[slot] = key
+            twin = Twin(
+                stored.patient,
+                slot,
+                key,
+                [Covariates(*entry) for entry in stored.history],
+                dict(stored.targets),
+                stored.sensitivity_centre,
+            )
+            twin.facts = list(stored.facts)
+            twin.changes = list(stored.changes)
+            twin.line = stored.line
+            twin.head, twin.newer, twin.older = (Delivery(*delivery) for delivery in stored.deliveries)
+            self._twins[stored.patient] = twin
+        return [stored.patient for stored in snapshot.twins]
+
+    def nbytes(self) -> int:
+        """Memory that the twins take: ensembles, and about 120 bytes for each fact in a window."""
+        facts = sum(len(twin.facts) for twin in self._twins.values())
+        return 3 * self._head.nbytes + self._keys.nbytes + 120 * facts + 600 * len(self._twins)
+
+    def ensemble(self, patient: str) -> Stored:
+        """The newest ensemble of a patient, float32[rows, members] (a copy)."""
+        return self._head[self._twin(patient).slot].reshape(row.ROWS, row.MEMBERS).copy()
+
+    def _twin(self, patient: str) -> Twin:
+        try:
+            return self._twins[patient]
+        except KeyError:
+            raise TherapyError(
+                f"no t1d-insulin twin of patient {patient}; this bank holds {len(self._twins)} others",
+                remedy="enrol the patient first",
+            ) from None
+
+    def _grow(self) -> None:
+        self._free.extend(range(2 * self._capacity - 1, self._capacity - 1, -1))
+        self._head, self._newer, self._older, self._keys = (
+            np.concatenate([old, np.zeros_like(old)])
+            for old in (self._head, self._newer, self._older, self._keys)
+        )
+        self._capacity *= 2
+
+    def _change_covariates(self, twin: Twin, at_s: float, uid: int, changes: Mapping[str, float]) -> None:
+        known = {name: v for name, v in changes.items() if name in ("weight", "total_daily_dose")}
+        if known and twin.change_covariates(at_s, uid, known):
+            made = replan(twin, at_s)
+            if made is not None:
+                list(self._run([made]))
+
+    def _bring_forward(self, ensembles: Stored, index: int, twin: Twin, at_s: float) -> Delivery:
+        """Propagate one gathered ensemble to `at_s` where its newest fact is older; the bank keeps its own."""
+        head = twin.head
+        gap_s = at_s - head.at_s
+        if not gap_s > 0.0:
+            return moved_to(head, at_s) if head.at_s != head.at_s else head
+        start_s = at_s - min(gap_s, LONGEST_GAP_S)
+        count = math.ceil((at_s - start_s) / LONGEST_STEP_S)
+        covariates = twin.covariates_at(at_s)
+        for k in range(count):
+            a = start_s + (at_s - start_s) * k / count
+            b = start_s + (at_s - start_s) * (k + 1) / count
+            u = mean_rate(head, a, b, twin.basal) * 1000.0 / 60.0 / covariates.weight_kg
+            step = Step((b - a) / 60.0, u, b, 0, NOTHING, 0, 0.0, 0.0, -1, KEEP)
+            moved, _, _ = self._advance(
+                ensembles[index : index + 1], self._keys[twin.slot : twin.slot + 1], [step]
+            )
+            ensembles[index] = moved[0]
+            head = moved_to(head, b)
+        return head
+
+    def _run(self, plans: list[Plan]) -> Iterator[tuple[int, float, float]]:
+        """Run the rounds of many twins together; yields (fact, mean, sd) of what was predicted."""
+        for made in plans:
+            slot = made.twin.slot
+            if made.restore == "newer":
+                self._head[slot] = self._newer[slot]
+            elif made.restore == "older":
+                self._head[slot] = self._newer[slot] = self._older[slot]
+        plans = sorted(plans, key=lambda made: -len(made.steps))
+        active, number = len(plans), 0
+        while active:
+            while active and len(plans[active - 1].steps) <= number:
+                active -= 1
+            for start in range(0, active, LARGEST_BATCH):
+                batch = plans[start : min(start + LARGEST_BATCH, active)]
+                yield from self._round(batch, number)
+            number += 1
+        for made in plans:
+            if made.checkpoints != KEEP:
+                self._checkpoint(made.twin.slot, made.checkpoints)
+
+    def _round(self, plans: list[Plan], number: int) -> Iterator[tuple[int, float, float]]:
+        steps = [made.steps[number] for made in plans]
+        for made, step in zip(plans, steps, strict=True):
+            if step.checkpoints != KEEP:
+                self._checkpoint(made.twin.slot, step.checkpoints)
+        slots = np.fromiter((made.twin.slot for made in plans), np.intp, len(plans))
+        moved, mean, sd = self._advance(self._head[slots], self._keys[slots], steps)
+        self._head[slots] = moved
+        for k, step in enumerate(steps):
+            if step.fact >= 0 and step.reading == step.reading:
+                yield step.fact, mean[k], sd[k]
+
+    def _checkpoint(self, slot: int, what: int) -> None:
+        self._older[slot] = self._head[slot] if what == BOTH else self._newer[slot]
+        self._newer[slot] = self._head[slot]
+
+    def _advance(
+        self, ensembles: Stored, keys: npt.NDArray[np.uint32], steps: list[Step]
+    ) -> tuple[Stored, list[float], list[float]]:
+        n = len(steps)
+        size = batch_size(n)
+        table = np.zeros((size, 10))
+        table[:n] = steps
+        table[n:, 4] = np.nan
+        uid = np.zeros(size, np.uint64)
+        uid[:n] = [step.uid for step in steps]
+        padded = np.zeros(size, np.uint32)
+        padded[:n] = keys
+        if n < size:
+            ensembles = np.concatenate([ensembles, np.repeat(ensembles[:1], size - n, axis=0)])
+        noise_key = fold(padded, np.round(table[:, 2] * 1000.0).astype(np.int64).view(np.uint64))
+        numbers = table.astype(np.float32)
+        moved, mean, sd = jax.device_get(
+            advance_batch(
+                ensembles,
+                Steps(
+                    h_min=numbers[:, 0],
+                    u=numbers[:, 1],
+                    key=noise_key,
+                    reading=numbers[:, 4],
+                    censored=table[:, 5].astype(np.int32),
+                    bolus=numbers[:, 6],
+                    meal=numbers[:, 7],
+                    meal_key=fold(padded, uid),
+                ),
+            )
+        )
+        return moved[:n], mean.tolist(), sd.tolist()
+
+
+def batch_size(n: int) -> int:
+    """The power of two that `n` patients are padded to."""
+    return max(SMALLEST_BATCH, 1 << (n - 1).bit_length())
+
+
+def _prediction(fact: TwinEvent, mean: float, sd: float) -> Prediction:
+    return Prediction(
+        quantity="glucose",
+        unit="mg/dL",
+        at=datetime.fromtimestamp(fact.at_s, UTC),
+        observed=fact.value,
+        median=max(mean, 0.0),
+        low=max(mean - 1.6449 * sd, 0.0),
+        high=mean + 1.6449 * sd,
+    )

@@ -1,0 +1,90 @@
+"""The prior of one patient: an ensemble drawn from the published population, at its own basal equilibrium.
+
+Every member draws its own parameters and its own basal glucose; the common scale of its three insulin
+sensitivities is then what makes the patient's basal delivery hold that glucose (a quadratic, `hovorka`). So
+total daily dose tells the twin how sensitive the patient is, as it tells a clinician.
+
+Sources. Medians: Hovorka 2004, Table 1. Coefficients of variation of S_IT, S_ID, S_IE, EGP_0 (63, 96, 59, 24 %) and
+of 1/t_maxI (25 %): the population that the group's simulator and its users draw from (Wilinska 2010;
+Boiroux 2010), quoted from memory of these papers and to be checked against print; taken as log-normal, and
+for the three sensitivities halved on the log scale, because half of that variation is between patients
+and is already in the total daily dose (our assumption). Spread of t_maxG, A_G, basal glucose, of the glucose a
+twin is first met with, and of the share of the dose that is basal: our assumption.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dosetwin.twins.estimators import ensemble_layout as row
+from dosetwin.twins.models import hovorka
+from dosetwin.twins.models.glucose_sensor import ERROR_SD
+from dosetwin.twins.models.insulin_absorption import K_E, V_I
+
+BASAL_SHARE = 0.48
+"""Share of the total daily dose that is basal (clinical rule: 45-50 %)."""
+LOG_SD = {
+    row.LN_SIT: 0.29,
+    row.LN_SID: 0.40,
+    row.LN_SIE: 0.27,
+    row.LN_EGP0: 0.20,
+    row.LN_TI: 0.25,
+    row.LN_TG: 0.25,
+    row.LN_AG: 0.12,
+}
+BASAL_GLUCOSE_MMOL_L, BASAL_GLUCOSE_LOG_SD = 7.2, 0.22
+FIRST_GLUCOSE_MMOL_L, FIRST_GLUCOSE_LOG_SD = 8.0, 0.40
+_MEDIANS = {
+    row.LN_SIT: hovorka.S_IT,
+    row.LN_SID: hovorka.S_ID,
+    row.LN_SIE: hovorka.S_IE,
+    row.LN_EGP0: hovorka.EGP_0,
+    row.LN_TI: hovorka.T_MAX_I,
+    row.LN_TG: hovorka.T_MAX_G,
+    row.LN_AG: hovorka.A_G,
+}
+
+Ensemble = npt.NDArray[np.float32]
+
+
+def basal_U_per_h(total_daily_dose_U: float) -> float:
+    """The basal programme that a total daily dose stands for."""
+    return BASAL_SHARE * total_daily_dose_U / 24.0
+
+
+def prior_ensemble(
+    rng: np.random.Generator, weight_kg: float, total_daily_dose_U: float, members: int = row.MEMBERS
+) -> Ensemble:
+    """`members` draws of state and parameters, float32[ROWS, members], at basal equilibrium of insulin."""
+    z = rng.standard_normal((row.ROWS, members))
+    if members > 2:
+        z = (z - z.mean(1, keepdims=True)) / z.std(1, keepdims=True)
+    x = np.zeros((row.ROWS, members))
+    for index, median in _MEDIANS.items():
+        x[index] = np.log(median) + LOG_SD[index] * z[index]
+    x = np.clip(x, row.LOWER[:, None], row.UPPER[:, None])
+
+    u = basal_U_per_h(total_daily_dose_U) * 1000.0 / 60.0 / weight_kg
+    fasting = BASAL_GLUCOSE_MMOL_L * np.exp(BASAL_GLUCOSE_LOG_SD * z[row.Q2])
+    S = tuple(np.exp(x[index]) for index in (row.LN_SIT, row.LN_SID, row.LN_SIE))
+    scale = hovorka.sensitivity_scale(np.full(members, u), fasting, np.exp(x[row.LN_EGP0]), S)
+    for index in (row.LN_SIT, row.LN_SID, row.LN_SIE):
+        x[index] += np.log(scale)
+
+    plasma = u / (K_E * V_I)
+    x[row.S1] = x[row.S2] = u * np.exp(x[row.LN_TI])
+    x[[row.I, row.Y1, row.Y2, row.Y3]] = plasma
+    first = FIRST_GLUCOSE_MMOL_L * np.exp(FIRST_GLUCOSE_LOG_SD * z[row.Q1])
+    x[row.Q1] = first * hovorka.V_G
+    x1, x2 = np.exp(x[row.LN_SIT]) * plasma, np.exp(x[row.LN_SID]) * plasma
+    x[row.Q2] = x1 * x[row.Q1] / (hovorka.K_12 + x2)
+    x[row.C] = first * np.exp(0.05 * z[row.C])
+    x[row.FLUX] = row.FLUX_SD * z[row.FLUX]
+    x[row.BIAS] = ERROR_SD * z[row.BIAS]
+    return np.clip(x, row.LOWER[:, None], row.UPPER[:, None]).astype(np.float32)
+
+
+def sensitivity_centre(ensemble: Ensemble) -> float:
+    """Mean over the members of the mean log-sensitivity: the a-priori value that a factor is relative to."""
+    return float(ensemble[[row.LN_SIT, row.LN_SID, row.LN_SIE]].mean())

@@ -1,0 +1,81 @@
+"""Snapshots of twins: msgpack of the book-keeping, with the ensembles as raw little-endian float32."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from dosetwin.platform.errors import SnapshotError
+from dosetwin.twins.events import TwinEvent
+
+
+class StoredTwin(msgspec.Struct, frozen=True, array_like=True):
+    """One twin; `ensembles` are head, newer and older, 3 x ROWS x members float32."""
+
+    patient: str
+    history: list[tuple[float, float, float]]
+    changes: list[tuple[float, int, str, float]]
+    targets: dict[str, float]
+    sensitivity_centre: float
+    facts: list[TwinEvent]
+    line: int | None
+    deliveries: list[
+        tuple[
+            float,
+            float,
+            float,
+            tuple[tuple[float, float], ...],
+            tuple[tuple[float, float, float], ...],
+        ]
+    ]
+    ensembles: bytes
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """Twins of one bank."""
+
+    therapy: str
+    model_version: str
+    seed: int
+    twins: list[StoredTwin]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(f"cannot store {type(value).__name__} in a snapshot")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
+_decoder = msgspec.msgpack.Decoder(Snapshot)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """A snapshot as bytes."""
+    return _encoder.encode(snapshot)
+
+
+def decode(payload: bytes, *, therapy: str, model_version: str, seed: int) -> Snapshot:
+    """The snapshot in `payload`.
+
+    Raises SnapshotError where it is not one, or is of another therapy, model version or seed.
+    """
+    try:
+        snapshot = _decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise SnapshotError(
+            f"not a snapshot of {therapy!r} twins: {error}", remedy="rebuild the twins from their history"
+        ) from error
+    found = (snapshot.therapy, snapshot.model_version, snapshot.seed)
+    expected = (therapy, model_version, seed)
+    if found != expected:
+        raise SnapshotError(
+            f"snapshot of (therapy, model version, seed) {found}; expected {expected}",
+            remedy="rebuild the twins from their history, or run the version that wrote the snapshot",
+        )
+    return snapshot
+
+
+def to_bytes(*ensembles: np.ndarray) -> bytes:
+    """The ensembles one after another, little-endian float32."""
+    return b"".join(np.ascontiguousarray(ensemble, "<f4").tobytes() for ensemble in ensembles)

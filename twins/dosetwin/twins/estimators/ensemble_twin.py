@@ -1,0 +1,296 @@
+"""One twin's book-keeping, and the plan that turns its facts into filter rounds.
+
+The twin is a function of the set of its facts. Two checkpoints stand on an absolute grid of event time
+(`WINDOW_S`): `newer` is the filter of all facts before the last grid line that facts have crossed, `older` the
+same one line earlier. A fact that arrives late restores the checkpoint before it and filters again from there,
+in (event time, uid) order; facts older than `older` are too late. That keeps at least `WINDOW_S` of facts open.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dosetwin.twins.estimators.ensemble_delivery import UNKNOWN, Delivery, mean_rate, moved_to
+from dosetwin.twins.estimators.ensemble_prior import basal_U_per_h
+from dosetwin.twins.events import TwinEvent
+
+WINDOW_S = 2700.0
+"""Grid of the checkpoints, s: facts up to 45 min older than the newest are always taken, up to 90 at best."""
+LONGEST_STEP_S = 360.0
+"""Longest step of the filter, s; a longer gap is taken in equal steps."""
+LONGEST_GAP_S = 86_400.0
+"""After a longer silence only the last day is propagated: by then nothing that happened before it is left."""
+NOTHING = float("nan")
+
+KEEP, SHIFT, BOTH = 0, 1, 2
+"""What happens to the checkpoints before a step: nothing; older <- newer <- head; both <- head."""
+
+
+class Step(NamedTuple):
+    """One round of one twin, in the units of `ensemble_filter.Steps`; `fact` is an index to predict for, or -1."""
+
+    h_min: float
+    u: float
+    end_s: float
+    uid: int
+    reading: float
+    censored: int
+    bolus: float
+    meal: float
+    fact: int
+    checkpoints: int
+
+
+class Covariates(NamedTuple):
+    """Covariates that hold from `at_s` on."""
+
+    at_s: float
+    weight_kg: float
+    total_daily_dose_U: float
+
+
+@dataclass(slots=True)
+class Twin:
+    """Book-keeping of one twin; its ensembles are rows `slot` of the bank."""
+
+    patient: str
+    slot: int
+    key: int
+    history: list[Covariates]
+    targets: dict[str, float]
+    sensitivity_centre: float
+    facts: list[TwinEvent] = field(default_factory=list)
+    changes: list[tuple[float, int, str, float]] = field(default_factory=list)
+    """Covariates that changed: (from event time, uid, name, value), in that order."""
+    line: int | None = None
+    """Number of the grid line of `newer`; None before the first fact."""
+    head: Delivery = UNKNOWN
+    newer: Delivery = UNKNOWN
+    older: Delivery = UNKNOWN
+    basal: float = field(init=False)
+    """Basal programme under the newest covariates, U/h."""
+
+    def __post_init__(self) -> None:
+        self.basal = basal_U_per_h(self.history[-1].total_daily_dose_U)
+
+    @property
+    def opens_s(self) -> float:
+        """Facts before this event time are too late."""
+        return -math.inf if self.line is None else (self.line - 1) * WINDOW_S
+
+    def covariates_at(self, at_s: float) -> Covariates:
+        """The covariates that hold at `at_s`."""
+        history = self.history
+        found = history[0]
+        for entry in history[1:]:
+            if entry.at_s > at_s:
+                break
+            found = entry
+        return found
+
+    def change_covariates(self, at_s: float, uid: int, changes: Mapping[str, float]) -> bool:
+        """Let `changes` hold from `at_s` on (later ones still override); False where nothing is new."""
+        known = set(self.changes)
+        fresh = [entry for name, value in changes.items() if (entry := (at_s, uid, name, value)) not in known]
+        if not fresh:
+            return False
+        self.changes = sorted([*self.changes, *fresh])
+        history = [self.history[0]]
+        for at, _, name, value in self.changes:
+            last = history[-1]
+            history.append(
+                Covariates(
+                    at,
+                    value if name == "weight" else last.weight_kg,
+                    value if name == "total_daily_dose" else last.total_daily_dose_U,
+                )
+            )
+        self.history = history
+        self.basal = basal_U_per_h(history[-1].total_daily_dose_U)
+        return True
+
+
+def order(fact: TwinEvent) -> tuple[float, int]:
+    """The order of facts: event time, ties by uid."""
+    return fact.at_s, fact.uid
+
+
+class Plan(NamedTuple):
+    """The rounds of one twin; `restore` first copies that checkpoint over the head ("", "newer", "older").
+
+    `checkpoints`: what remains to be done to them after the last step (a line crossed by facts without one).
+    """
+
+    twin: Twin
+    restore: str
+    steps: list[Step]
+    checkpoints: int
+
+
+def plan(twin: Twin, new: list[tuple[TwinEvent, int]], too_late: list[int]) -> Plan | None:
+    """Put new facts (with their indices in the batch) into the twin's window and plan the rounds they need.
+
+    Indices of facts that cannot be used any more are added to `too_late`; a fact that is there already is
+    skipped. The twin's book-keeping is moved on as if the rounds had run.
+    """
+    if len(new) > 1:
+        new.sort(key=lambda pair: (pair[0].at_s, pair[0].uid))
+    facts = twin.facts
+    last = facts[-1] if facts else None
+    first = new[0][0]
+    if last is None or order(first) > (last.at_s, last.uid):
+        run: list[tuple[TwinEvent, int]] = []
+        previous = None
+        for pair in new:
+            fact = pair[0]
+            if previous is None or fact.uid != previous.uid or fact.at_s != previous.at_s:
+                run.append(pair)
+                facts.append(fact)
+            previous = fact
+        return _forward(twin, run, "")
+
+    opens = twin.opens_s
+    indices: dict[tuple[float, int], int] = {}
+    earliest: tuple[float, int] | None = None
+    for fact, index in new:
+        if fact.at_s < opens:
+            too_late.append(index)
+            continue
+        key = order(fact)
+        place = bisect.bisect_left(facts, key, key=order)
+        if place < len(facts) and order(facts[place]) == key:
+            continue
+        facts.insert(place, fact)
+        indices[key] = index
+        if earliest is None or key < earliest:
+            earliest = key
+    if earliest is None:
+        return None
+    if earliest > (last.at_s, last.uid):
+        start = len(facts) - len(indices)
+        return _forward(twin, [(fact, indices[order(fact)]) for fact in facts[start:]], "")
+    return _again(twin, earliest[0], indices)
+
+
+def replan(twin: Twin, from_s: float) -> Plan | None:
+    """Rounds that filter again everything from `from_s` on (the covariates changed there)."""
+    if twin.line is None or not twin.facts or twin.facts[-1].at_s < from_s:
+        return None
+    return _again(twin, max(from_s, twin.opens_s), {})
+
+
+def _again(twin: Twin, from_s: float, indices: dict[tuple[float, int], int]) -> Plan:
+    assert twin.line is not None  # noqa: S101 - a twin with facts has crossed a line
+    boundary = twin.line * WINDOW_S
+    if from_s >= boundary:
+        restore, twin.head = "newer", twin.newer
+    else:
+        restore, twin.head = "older", twin.older
+        twin.newer = twin.older
+        twin.line -= 1
+        boundary = twin.line * WINDOW_S
+    start = bisect.bisect_left(twin.facts, (boundary, -1), key=order)
+    run = [(fact, indices.get(order(fact), -1)) for fact in twin.facts[start:]]
+    return _forward(twin, run, restore)
+
+
+def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan:
+    """Rounds for facts later than the head, in order."""
+    steps: list[Step] = []
+    head = twin.head
+    basal = twin.basal
+    history = twin.history
+    covariates = history[0]
+    varying = len(history) > 1
+    checkpoints = KEEP
+    crossed = False
+    for fact, index in run:
+        at_s = fact.at_s
+        line = math.floor(at_s / WINDOW_S)
+        if twin.line is None:
+            twin.line = line
+        elif line > twin.line:
+            if line == twin.line + 1:
+                twin.older = twin.newer
+                checkpoints = SHIFT if checkpoints == KEEP else BOTH
+            else:
+                twin.older = head
+                checkpoints = BOTH
+            twin.newer = head
+            twin.line = line
+            crossed = True
+        if varying:
+            covariates = twin.covariates_at(at_s)
+            basal = basal_U_per_h(covariates.total_daily_dose_U)
+        kind = fact.kind
+        if kind == "rate":
+            head = _with_change(head, at_s, fact.value)
+            if not at_s - head.at_s > LONGEST_STEP_S:
+                continue
+        if kind == "infusion":
+            if fact.duration_s > 0.0:
+                extra = (at_s, at_s + fact.duration_s, fact.value * 3600.0 / fact.duration_s)
+                head = head._replace(infusions=(*head.infusions, extra))
+            if not at_s - head.at_s > LONGEST_STEP_S:
+                continue
+
+        start_s = head.at_s if head.at_s == head.at_s else at_s
+        gap_s = at_s - start_s
+        if gap_s > LONGEST_GAP_S:
+            start_s, gap_s = at_s - LONGEST_GAP_S, LONGEST_GAP_S
+        per_kg = 1000.0 / 60.0 / covariates.weight_kg
+        if gap_s > LONGEST_STEP_S:
+            count = math.ceil(gap_s / LONGEST_STEP_S)
+            for k in range(count - 1):
+                a = start_s + gap_s * k / count
+                b = start_s + gap_s * (k + 1) / count
+                u = mean_rate(head, a, b, basal) * per_kg
+                steps.append(Step((b - a) / 60.0, u, b, 0, NOTHING, 0, 0.0, 0.0, -1, checkpoints))
+                checkpoints = KEEP
+                head = moved_to(head, b)
+            start_s = start_s + gap_s * (count - 1) / count
+            gap_s = at_s - start_s
+        if head.changes or head.infusions:
+            rate = mean_rate(head, start_s, at_s, basal)
+        else:
+            rate = head.rate_U_per_h
+            if rate != rate:
+                rate = basal
+        reading, bolus, meal = NOTHING, 0.0, 0.0
+        if kind == "observation":
+            reading = fact.value
+        elif kind == "bolus":
+            bolus = fact.value * 1000.0 / covariates.weight_kg
+        elif kind == "meal":
+            meal = fact.value / covariates.weight_kg
+        steps.append(
+            Step(
+                gap_s / 60.0,
+                rate * per_kg,
+                at_s,
+                fact.uid,
+                reading,
+                fact.censored,
+                bolus,
+                meal,
+                index,
+                checkpoints,
+            )
+        )
+        checkpoints = KEEP
+        head = moved_to(head, at_s)
+    twin.head = head
+    if crossed:
+        del twin.facts[: bisect.bisect_left(twin.facts, (twin.opens_s, -1), key=order)]
+    return Plan(twin, restore, steps, checkpoints)
+
+
+def _with_change(head: Delivery, at_s: float, rate_U_per_h: float) -> Delivery:
+    """The delivery with a rate change at `at_s`; at once when the ensemble has no time yet."""
+    if head.at_s != head.at_s:
+        return Delivery(head.at_s, rate_U_per_h, at_s, (), head.infusions)
+    return head._replace(changes=(*head.changes, (at_s, rate_U_per_h)))

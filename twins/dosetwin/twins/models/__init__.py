@@ -1,0 +1,1 @@
+"""Structural models: the published equations, by closed form where they are linear."""

@@ -1,0 +1,111 @@
+"""Glucose kinetics of Hovorka et al. 2004, Physiol. Meas. 25:905, doi:10.1088/0967-3334/25/4/010 (eqs 1-3).
+
+    dQ1/dt = -(F01c / (V_G G) + x1) Q1 + k12 Q2 - F_R + U_G + EGP_0 (1 - x3) + d
+    dQ2/dt = x1 Q1 - (k12 + x2) Q2 ,     G = Q1 / V_G
+    F01c = F01 min(1, G / 4.5) ;  F_R = 0.003 max(0, G - 9) V_G ;  x_j = S_j y_j
+
+Q1, Q2 in mmol/kg, G in mmol/L, fluxes in mmol/kg/min, S_IT and S_ID in 1/min per mU/L, S_IE in 1/(mU/L), y_j in
+mU/L. EGP is not let below zero (not in the paper; needed when x3 > 1 after a large bolus). `d` is a flux
+nobody announced (exercise, an unannounced meal, a hormone); the paper has none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Array, Float
+
+from dosetwin.twins.models.insulin_absorption import K_E, V_I
+
+V_G = 0.16
+"""Volume of distribution of glucose, L/kg (Table 1)."""
+K_12 = 0.066
+"""Transfer from the non-accessible to the accessible compartment, 1/min (Table 1)."""
+F_01 = 0.0097
+"""Flux that does not depend on insulin, mmol/kg/min (Table 1)."""
+EGP_0 = 0.0161
+"""Endogenous production at zero insulin, mmol/kg/min (Table 1)."""
+S_IT, S_ID, S_IE = 51.2e-4, 8.2e-4, 520e-4
+"""Insulin sensitivities: transport, disposal (1/min per mU/L), production (per mU/L) (Table 1)."""
+T_MAX_I = 55.0
+"""Time to peak of insulin absorption, min (Table 1)."""
+T_MAX_G = 40.0
+"""Time to peak of carbohydrate absorption, min (Table 1)."""
+A_G = 0.8
+"""Carbohydrate bioavailability (Table 1)."""
+RENAL_THRESHOLD, RENAL_CLEARANCE = 9.0, 0.003
+"""Renal threshold (mmol/L) and clearance above it (1/min) (eq 3)."""
+CNS_SATURATION = 4.5
+"""Glucose (mmol/L) above which F01c no longer depends on it (eq 2)."""
+MG_DL_PER_MMOL_L = 18.016
+"""Glucose, mg/dL in a mmol/L."""
+
+
+class Glucose(NamedTuple):
+    """The two glucose compartments, mmol/kg."""
+
+    Q1: Float[Array, "..."]
+    Q2: Float[Array, "..."]
+
+
+def advance_glucose(
+    glucose: Glucose,
+    h: Float[Array, "..."],
+    x1: Float[Array, "..."],
+    x2: Float[Array, "..."],
+    supply: Float[Array, "..."],
+) -> Glucose:
+    """One implicit-midpoint step of `h` min (A-stable, second order, one division, no branch).
+
+    `x1`, `x2` (1/min) and `supply` = U_G + EGP + d (mmol/kg/min) are means over the step. F01c and F_R are linear
+    in Q1 on each side of their kinks; the side is the one that the step starts on.
+    """
+    Q1, Q2 = glucose
+    g = 0.5 * h
+    low = Q1 < CNS_SATURATION * V_G
+    high = Q1 > RENAL_THRESHOLD * V_G
+    slope = jnp.where(low, F_01 / (CNS_SATURATION * V_G), jnp.where(high, RENAL_CLEARANCE, 0.0))
+    offset = jnp.where(low, 0.0, jnp.where(high, RENAL_CLEARANCE * RENAL_THRESHOLD * V_G - F_01, -F_01))
+    p = 1.0 + g * (x1 + slope)
+    q = 1.0 + g * (K_12 + x2)
+    r1 = Q1 + g * (supply + offset)
+    inverse = 1.0 / (p * q - g * g * K_12 * x1)
+    mid1 = (r1 * q + g * K_12 * Q2) * inverse
+    mid2 = (p * Q2 + g * x1 * r1) * inverse
+    return Glucose(Q1=jnp.maximum(2.0 * mid1 - Q1, 0.0), Q2=jnp.maximum(2.0 * mid2 - Q2, 0.0))
+
+
+def production(EGP0: Float[Array, "..."], x3: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Endogenous glucose production, mmol/kg/min."""
+    return EGP0 * jnp.maximum(1.0 - x3, 0.0)
+
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def sensitivity_scale(
+    basal_mU_kg_min: FloatArray, glucose_mmol_L: FloatArray, EGP0: FloatArray, S: tuple[FloatArray, ...]
+) -> FloatArray:
+    """The factor s on all three sensitivities S for which the basal rate holds that glucose.
+
+    Steady state of eqs 1-2 with x_j = s c_j, c_j = S_j I_b and I_b = u / (k_e V_I) is a quadratic in s:
+    (E(1 - c3 s) - F)(k12 + c2 s) - c1 c2 Q1 s^2 = 0 with one positive root when E > F = F01c + F_R.
+    """
+    I_b = basal_mU_kg_min / (K_E * V_I)
+    c1, c2, c3 = (S_j * I_b for S_j in S)
+    F = losses(glucose_mmol_L)
+    Q1 = glucose_mmol_L * V_G
+    a = -EGP0 * c3 * c2 - c1 * c2 * Q1
+    b = EGP0 * (c2 - c3 * K_12) - F * c2
+    c = np.maximum(EGP0 - F, 0.05 * EGP0) * K_12
+    return (-b - np.sqrt(b * b - 4.0 * a * c)) / (2.0 * a)
+
+
+def losses(glucose_mmol_L: FloatArray) -> FloatArray:
+    """F01c + F_R at that glucose, mmol/kg/min."""
+    return F_01 * np.minimum(1.0, glucose_mmol_L / CNS_SATURATION) + RENAL_CLEARANCE * V_G * np.maximum(
+        0.0, glucose_mmol_L - RENAL_THRESHOLD
+    )

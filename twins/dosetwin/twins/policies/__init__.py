@@ -1,0 +1,1 @@
+"""Policies: candidates, how they are scored, what they would order."""

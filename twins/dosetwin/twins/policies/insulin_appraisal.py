@@ -1,0 +1,266 @@
+"""From ensembles to an appraisal: bands, risks, orders and the sentence a clinician reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from dosetwin.platform.contracts import Order
+from dosetwin.twins.bank import Appraisal
+from dosetwin.twins.estimators import ensemble_layout as row
+from dosetwin.twins.estimators.ensemble_delivery import Delivery, mean_rate
+from dosetwin.twins.estimators.ensemble_noise import fold
+from dosetwin.twins.estimators.ensemble_prior import basal_U_per_h
+from dosetwin.twins.estimators.ensemble_twin import Covariates
+from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
+from dosetwin.twins.models.insulin_absorption import K_E, V_I
+from dosetwin.twins.policies import insulin_candidates as candidates
+from dosetwin.twins.policies import insulin_forecast as horizon
+from dosetwin.twins.policies.insulin_reason import reason
+
+LARGEST_BATCH, SMALLEST_BATCH = 512, 8
+GOAL_MG_DL = 110.0
+"""Glucose the bolus calculator aims at (within 70-180; Loop and oref0 default to 100-115)."""
+RISK_BELOW_70, RISK_BELOW_54 = 0.05, 0.02
+"""Chance constraints: how much more probable than under 30 min without insulin a candidate may make it to be ever
+below 70, 54 mg/dL within 4 h. Added risk, because what no insulin order can avert must not decide between
+orders. Our assumption; an enrolment overrides them as targets `risk_below_70`, `risk_below_54`."""
+ALWAYS_70, ALWAYS_54 = 0.25, 0.10
+"""Beyond these probabilities only candidates that add nothing to them are feasible. Our assumption."""
+MAXIMUM_BOLUS_U = 10.0
+"""Largest bolus a candidate asks for when the enrolment names no `maximum_bolus`."""
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Present(NamedTuple):
+    """One patient at the time decided for."""
+
+    patient: str
+    at_s: float
+    covariates: Covariates
+    delivery: Delivery
+    targets: Mapping[str, float]
+    sensitivity_centre: float
+
+
+def appraise(
+    presents: list[Present], ensembles: npt.NDArray[np.float32], keys: npt.NDArray[np.uint32]
+) -> Appraisal:
+    """Score every candidate for every patient; `ensembles` [n, rows x members] stand at `present.at_s`."""
+    n = len(presents)
+    x = ensembles.reshape(n, row.ROWS, -1)
+    weight = np.array([p.covariates.weight_kg for p in presents])
+    daily = np.array([p.covariates.total_daily_dose_U for p in presents])
+    basal = basal_U_per_h_of(daily)
+    at_s = np.array([p.at_s for p in presents], float)
+    running = np.array([p.delivery.rate_U_per_h for p in presents])
+    running = np.where(np.isnan(running), basal, running)
+    since = np.array([p.delivery.since_s for p in presents])
+    temporary = np.abs(running - basal) >= candidates.RATE_INCREMENT_U_PER_H
+    left = np.where(temporary, np.clip(since + candidates.RATE_DURATION_S - at_s, 0.0, None), 0.0)
+    left = np.nan_to_num(left)
+
+    glucose_now = x[:, row.Q1].mean(1) * (MG_DL_PER_MMOL_L / V_G)
+    gut = (x[:, row.D1] + x[:, row.D2]).astype(float) * weight[:, None]
+    board = _on_board(x.astype(float), weight, basal)
+    on_board = np.maximum(board.mean(1), 0.0)
+    limits = [p.targets for p in presents]
+    maximum = np.array([t.get("maximum_bolus", MAXIMUM_BOLUS_U) for t in limits])
+    low = np.array([t.get("low", 70.0) for t in limits])
+    high = np.array([t.get("high", 180.0) for t in limits])
+    rates = candidates.rates(basal)
+    boluses = candidates.boluses(
+        glucose_now, np.full(n, GOAL_MG_DL), gut.mean(1), on_board, daily, basal, maximum
+    )
+    per_rate, per_bolus = 1000.0 / 60.0 / weight, 1000.0 / weight
+    certain = _certain_rates(presents, basal) * per_rate
+    result = _in_batches(
+        ensembles,
+        horizon.Outlook(
+            u=certain.astype(np.float32),
+            extra_rate=((rates - basal) * per_rate).astype(np.float32),
+            bolus=(boluses * per_bolus).astype(np.float32),
+            low=low.astype(np.float32),
+            high=high.astype(np.float32),
+            key=fold(keys, np.round(at_s * 1000.0).astype(np.int64).view(np.uint64)),
+        ),
+    )
+
+    below_70, below_54 = result.below_70.T, result.below_54.T
+    bound_70 = np.array([t.get("risk_below_70", RISK_BELOW_70) for t in limits])[:, None]
+    bound_54 = np.array([t.get("risk_below_54", RISK_BELOW_54) for t in limits])[:, None]
+    added_70, added_54 = below_70 - below_70[:, :1], below_54 - below_54[:, :1]
+    feasible = (added_70 <= np.where(below_70 > ALWAYS_70, 0.0, bound_70)) & (
+        added_54 <= np.where(below_54 > ALWAYS_54, 0.0, bound_54)
+    )
+    best = choose(result.utility.T, feasible, below_54, below_70)
+    index = np.arange(n)
+    chosen = result.glucose[:, best, :, index]
+    glucose = np.moveaxis(chosen, 0, 0)
+    glucose_members = np.concatenate([(x[:, row.Q1] * (MG_DL_PER_MMOL_L / V_G))[:, None], glucose], axis=1)
+    extra = (rates[best, index] - basal) * per_rate
+    given = boluses[best, index] * per_bolus
+    insulin = (
+        result.insulin[:, 0]
+        + result.insulin[:, 1] * extra.astype(np.float32)
+        + result.insulin[:, 2] * given.astype(np.float32)
+    )
+    insulin_members = np.concatenate([x[:, row.I][:, None], np.moveaxis(insulin, 2, 0)], axis=1)
+    bands = {
+        "glucose": _quantiles(glucose_members, horizon.QUANTILES),
+        "insulin": _quantiles(np.maximum(insulin_members, 0.0), horizon.QUANTILES),
+    }
+    step_s = horizon.STEP_MIN * horizon.STEPS_PER_POINT * 60.0
+    event = time_to_event(bands["glucose"][:, 2], step_s)
+    orders: list[list[tuple[Order, ...]]] = [
+        [
+            candidates.orders(rate, bolus, run, rest, base)
+            for rate, bolus in zip(patient_rates, patient_boluses, strict=True)
+        ]
+        for patient_rates, patient_boluses, run, rest, base in zip(
+            rates.T.tolist(), boluses.T.tolist(), running.tolist(), left.tolist(), basal.tolist(), strict=True
+        )
+    ]
+    centre = np.array([p.sensitivity_centre for p in presents])
+    factor = np.exp(x[:, row.LN_SIT : row.LN_SIE + 1].mean(1) - centre[:, None])
+    estimates = {
+        "sensitivity_factor": ("1", factor),
+        "glucose": ("mg/dL", glucose_members[:, 0]),
+        "insulin_on_board": ("U", board),
+        "plasma_insulin": ("mU/L", x[:, row.I]),
+        "carbohydrate_on_board": ("g", gut),
+        "unannounced_glucose": ("g/h", x[:, row.FLUX] * (60.0 * 0.18016 * weight[:, None])),
+    }
+    stacked = _quantiles(np.stack([values for _, values in estimates.values()], 1), (0.5, 0.05, 0.95))
+    summary = {name: (unit, stacked[:, :, k]) for k, (name, (unit, _)) in enumerate(estimates.items())}
+    lowest = _quantiles(np.moveaxis(result.lowest, 2, 0), (0.05,))[:, 0]
+    evidence = {
+        "glucose_mg_dL": glucose_now.astype(float),
+        "insulin_on_board_U": on_board,
+        "carbohydrate_on_board_g": gut.mean(1),
+        "basal_U_per_h": basal,
+        "running_U_per_h": running,
+        "lowest_mg_dL": lowest[index, best],
+        "probability_below_70": below_70[index, best],
+        "probability_below_54": below_54[index, best],
+        "probability_below_70_as_programmed": below_70[:, candidates.BASAL],
+        "bolus_requirement_U": boluses[-1],
+    }
+    return Appraisal(
+        patients=[p.patient for p in presents],
+        at_s=at_s,
+        candidates=candidates.CANDIDATES,
+        utility=result.utility.T,
+        attainment=result.attainment.T,
+        feasible=feasible,
+        best=best,
+        risks={"below_70": below_70, "below_54": below_54, "above_250": result.above_250.T},
+        orders=orders,
+        quantiles=horizon.QUANTILES,
+        bands=bands,
+        band_units={"glucose": "mg/dL", "insulin": "mU/L"},
+        step_s=step_s,
+        lowest=lowest,
+        on_board=on_board,
+        estimates=summary,
+        time_to_event_s=event,
+        evidence=evidence,
+        reasons=[
+            reason(
+                candidates.CANDIDATES[best[i]],
+                orders[i][best[i]],
+                feasible=bool(feasible[i, best[i]]),
+                glucose_mg_dL=float(glucose_now[i]),
+                lowest_mg_dL=float(lowest[i, best[i]]),
+                below_70=float(below_70[i, best[i]]),
+                median_end_mg_dL=float(bands["glucose"][i, 2, -1]),
+                on_board_U=float(on_board[i]),
+                gut_g=float(evidence["carbohydrate_on_board_g"][i]),
+            )
+            for i in range(n)
+        ],
+    )
+
+
+def basal_U_per_h_of(daily: FloatArray) -> FloatArray:
+    """`basal_U_per_h`, elementwise."""
+    return basal_U_per_h(1.0) * daily
+
+
+def choose(
+    utility: npt.NDArray[np.floating],
+    feasible: npt.NDArray[np.bool_],
+    below_54: npt.NDArray[np.floating],
+    below_70: npt.NDArray[np.floating],
+) -> npt.NDArray[np.intp]:
+    """[n]: the feasible candidate of highest utility; where none is, the one of least risk (54, then 70, then utility)."""
+    allowed = np.where(feasible, utility, -np.inf).argmax(1)
+    spread = np.abs(utility).max(1, keepdims=True) + 1.0
+    harm = 1e4 * np.round(below_54, 4) + 1e1 * np.round(below_70, 4) - 1e-3 * utility / spread
+    return np.where(feasible.any(1), allowed, harm.argmin(1)).astype(np.intp)
+
+
+def time_to_event(median: FloatArray, step_s: float) -> FloatArray:
+    """[n] s until the median forecast first lies below 70 or above 250 mg/dL (linear between points), else NaN."""
+    outside = (median < horizon.LOW) | (median > horizon.HIGH)
+    first = outside.argmax(1)
+    index = np.arange(len(median))
+    now, before = median[index, first], median[index, np.maximum(first - 1, 0)]
+    edge = np.where(now < horizon.LOW, horizon.LOW, horizon.HIGH)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = np.where(first > 0, (edge - before) / (now - before), 1.0)
+    seconds = np.where(first > 0, (first - 1 + part) * step_s, 0.0)
+    return np.where(outside.any(1), seconds, np.nan)
+
+
+def _certain_rates(presents: list[Present], basal: FloatArray) -> FloatArray:
+    """[steps, n] U/h from the programme and from infusions that still run (the candidates add to this)."""
+    steps = horizon.POINTS * horizon.STEPS_PER_POINT
+    rates = np.tile(basal, (steps, 1))
+    step_s = horizon.STEP_MIN * 60.0
+    for i, present in enumerate(presents):
+        if present.delivery.infusions:
+            only = present.delivery._replace(rate_U_per_h=0.0, changes=())
+            for k in range(steps):
+                start = present.at_s + k * step_s
+                rates[k, i] += mean_rate(only, start, start + step_s, 0.0)
+    return rates
+
+
+def _on_board(x: FloatArray, weight: FloatArray, basal: FloatArray) -> FloatArray:
+    """[n, members] U still to act beyond what the basal programme holds there (as Loop and oref0 count it)."""
+    per_kg = x[:, row.S1] + x[:, row.S2] + x[:, row.I] * V_I
+    programme = (basal * 1000.0 / 60.0)[:, None] * (2.0 * np.exp(x[:, row.LN_TI]) + 1.0 / K_E)
+    return (per_kg * weight[:, None] - programme) / 1000.0
+
+
+def _in_batches(ensembles: npt.NDArray[np.float32], outlook: horizon.Outlook) -> horizon.Forecasts:
+    n = len(ensembles)
+    parts = []
+    for start in range(0, n, LARGEST_BATCH):
+        count = min(LARGEST_BATCH, n - start)
+        size = max(SMALLEST_BATCH, 1 << (count - 1).bit_length())
+        take = np.minimum(np.arange(start, start + size), start + count - 1)
+        part = jax.device_get(
+            horizon.forecast_batch(ensembles[take], horizon.Outlook(*(a[..., take] for a in outlook)))
+        )
+        parts.append([a[..., :count] for a in part])
+    return horizon.Forecasts(*(np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)))
+
+
+def _quantiles(members: npt.NDArray[np.floating], at: tuple[float, ...]) -> FloatArray:
+    """Quantiles over the last axis, moved to axis 1: [n, ..., members] -> [n, quantiles, ...]."""
+    ordered = np.sort(members, axis=-1)
+    last = ordered.shape[-1] - 1
+    out = []
+    for q in at:
+        position = q * last
+        k = min(int(position), last - 1)
+        part = position - k
+        out.append(ordered[..., k] * (1.0 - part) + ordered[..., k + 1] * part)
+    return np.stack(out, 1).astype(np.float64)

@@ -1,0 +1,78 @@
+"""Type-1 diabetes: rapid-acting insulin by pump, a continuous glucose sensor every 5 min.
+
+The model is Hovorka 2004; the estimator an ensemble filter; see docs/models/t1d-insulin.md.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from dosetwin.twins.bank import Bank
+from dosetwin.twins.therapy import Bound, CovariateNeed, Drug, Quantity, Therapy
+
+_LOOP = "Loop / LoopAlgorithm"
+_OREF0 = "openaps/oref0 0.7.1"
+_AAPS = "AndroidAPS hard limits, adult"
+
+
+def make_bank(capacity: int, seed: int) -> Bank:
+    """An empty bank for about `capacity` patients; chance under `seed`."""
+    from dosetwin.twins.estimators.ensemble_bank import EnsembleBank
+
+    return EnsembleBank(capacity, seed)
+
+
+therapy = Therapy(
+    id="t1d-insulin",
+    title="Insulin by pump in type-1 diabetes",
+    drugs=(Drug("insulin", "U", maximum_amount=60.0),),
+    observed=(Quantity("glucose", "mg/dL", low=20.0, high=600.0),),
+    covariates=(
+        CovariateNeed("weight", "kg", low=10.0, high=250.0),
+        CovariateNeed("total_daily_dose", "U", low=3.0, high=300.0),
+    ),
+    targets=MappingProxyType(
+        {
+            "low": Bound(70.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
+            "high": Bound(180.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
+            "risk_below_70": Bound(
+                0.05, "1", "our assumption: risk added over 4 h, against 30 min without insulin"
+            ),
+            "risk_below_54": Bound(
+                0.02, "1", "our assumption: risk added over 4 h, against 30 min without insulin"
+            ),
+        }
+    ),
+    limits=MappingProxyType(
+        {
+            "maximum_rate": Bound(5.0, "U/h", f"{_AAPS}: 10 U/h; set lower here"),
+            "maximum_bolus": Bound(10.0, "U", f"{_AAPS}: 17 U; set lower here"),
+            "maximum_on_board": Bound(20.0, "U", f"{_LOOP}: 2 x maximum bolus"),
+            "maximum_24h": Bound(120.0, "U", "our assumption: twice the daily dose of a resistant adult"),
+            "suspend_below": Bound(70.0, "mg/dL", f"{_LOOP}: suspend threshold 67-110"),
+            "suspend_predicted_below": Bound(
+                60.0, "mg/dL", f"{_LOOP} suspends on any predicted low; here on the 5 % quantile"
+            ),
+            "stale_after": Bound(900.0, "s", f"{_LOOP}: 15 min; {_OREF0}: 12 min"),
+            "flat_after": Bound(2700.0, "s", f"{_OREF0}: flat for about 45 min"),
+            "minimum_interval": Bound(180.0, "s", f"{_OREF0}: micro-bolus at most every 3 min"),
+        }
+    ),
+    sensor="dense",
+    decision_interval_s=300.0,
+    sampling_interval_s=300.0,
+    stale_after_s=900.0,
+    command_expires_s=300.0,
+    horizon_s=14_400.0,
+    make_bank=make_bank,
+    source="Hovorka 2004, Physiol. Meas. 25:905, doi:10.1088/0967-3334/25/4/010",
+    guarded="glucose",
+    context=(
+        Quantity("heart_rate", "/min", 20.0, 250.0),
+        Quantity("systolic_pressure", "mm[Hg]", 40.0, 300.0),
+        Quantity("diastolic_pressure", "mm[Hg]", 20.0, 200.0),
+        Quantity("spo2", "%", 40.0, 100.0),
+        Quantity("reservoir", "U", 0.0, 400.0),
+        Quantity("battery", "%", 0.0, 100.0),
+    ),
+)
