@@ -21,7 +21,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, tag="audit", tag_field="type"):
-    """A link of one partition's chain: `hash` = SHA-256(previous hash + canonical JSON without `hash`)."""
+    """A link of one partition's chain: `hash` = SHA-256(previous hash + canonical JSON, `hash` empty)."""
 
     partition: int
     index: int
