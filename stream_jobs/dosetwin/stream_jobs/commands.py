@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of stream_jobs to `app`."""
     app.command()(twins)
     app.command()(demo)
+    app.command()(fleet)
 
 
 def twins(
@@ -97,3 +98,60 @@ def demo(
         bootstrap=bootstrap,
     )
     raise typer.Exit(Demo(plan).run())
+
+
+def fleet(
+    patients: Annotated[int, typer.Option(min=1, help="Synthetic patients.")] = 60,
+    therapy_mix: Annotated[
+        str, typer.Option(help="Share of each therapy: t1d-insulin, vancomycin, quinidine.")
+    ] = "t1d-insulin=0.8,vancomycin=0.2",
+    seed: Annotated[int, typer.Option(help="Chance: patients, meals, sensors, faults.")] = 0,
+    speed: Annotated[
+        float | None, typer.Option(min=0.1, help="Event seconds a wall second (default: settings, 1).")
+    ] = None,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=1, help="Wall seconds to stream; without it, until Ctrl-C.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="autonomous, advisory (a person approves), shadow, or mixed.")
+    ] = "mixed",
+    faults: Annotated[
+        str, typer.Option(help="none, normal or harsh; then single rates: normal,late=0.1,duplicate=0")
+    ] = "normal",
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka cluster, host:port[,host:port...].")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the keys are.")] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Devices' memory; a fleet started on it goes on (DATA_DIR/fleet).")
+    ] = None,
+    drain_s: Annotated[
+        float, typer.Option("--drain", min=0, help="Wall seconds to go on answering commands at the end.")
+    ] = 60.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Last line of standard output: the counters.")
+    ] = False,
+) -> None:
+    """Stream synthetic patients: plants, devices, the faults of both, and the gateway that takes commands.
+
+    Enrols the patients under pseudonyms, then sends what their sensors, pumps, pens, laboratory and wearables
+    say, each at its event time. Devices check, obey and acknowledge commands; what they do changes the
+    patient. Ctrl-C stops the devices; the gateway answers until nothing more comes. The broker and the
+    topics must be there (dosetwin broker, dosetwin topics).
+
+    Examples: dosetwin fleet --patients 200 --speed 60 --for 120 --json   |   dosetwin fleet --faults harsh
+    """
+    from dosetwin.stream_jobs.fleet.console import effective_settings, run_fleet
+    from dosetwin.stream_jobs.fleet.faults import parse_faults
+    from dosetwin.stream_jobs.fleet.plan import FleetPlan, parse_mix
+
+    settings = effective_settings(bootstrap, speed, data_dir)
+    plan = FleetPlan(
+        patients=patients,
+        state_dir=state_dir or settings.data_dir / "fleet",
+        therapy_mix=parse_mix(therapy_mix),
+        mode=mode,
+        faults=parse_faults(faults),
+        seed=seed,
+        for_s=for_s,
+        drain_s=drain_s,
+    )
+    run_fleet(settings, plan, as_json)

@@ -27,7 +27,9 @@ from kafka.structs import OffsetAndMetadata
 from dosetwin.platform.clock import PlatformClock
 from dosetwin.platform.codec import decode, encode
 from dosetwin.platform.contracts import Acknowledgement, Administration, Command, Enrolment, Proposal
+from dosetwin.platform.errors import BrokerError
 from dosetwin.platform.kafka_clients import consumer
+from dosetwin.platform.metrics import FleetMetrics
 from dosetwin.platform.settings import Settings
 from dosetwin.platform.topics import ACKNOWLEDGEMENTS, COMMANDS, DOSES, ENROLMENTS
 from dosetwin.stream_jobs.gateway.device import CommandedDevice, Unfit, Voice
@@ -39,6 +41,7 @@ _log = logging.getLogger(__name__)
 PATIENCE_S = 3.0
 """Wall seconds that a command may wait for the enrolment version it names to arrive."""
 COMMIT_EVERY_S = 5.0
+LOOK_S = 0.05
 
 
 def _no_pause(step: str) -> None:
@@ -56,6 +59,7 @@ class Gateway:
         sender: Sender,
         *,
         boot: str,
+        metrics: FleetMetrics | None = None,
         pause: Callable[[str], None] = _no_pause,
     ) -> None:
         self._kafka = settings.kafka
@@ -67,6 +71,7 @@ class Gateway:
         self._keys = {patient.encode() for patient in self._patients}
         self._sender = sender
         self._boot = boot
+        self._metrics = metrics
         self._pause = pause
         self._versions = memory.enrolment_versions()
         self._last_applied: dict[tuple[str, str], str | None] = {}
@@ -116,11 +121,27 @@ class Gateway:
         """The newest enrolment version this gateway knows of, 0 for none."""
         return self._versions.get(patient, 0)
 
-    def poll(self, timeout_s: float) -> int:
-        """Take what has arrived within `timeout_s`; returns how many commands were received."""
+    def learn_enrolments(self, timeout_s: float = 30.0) -> None:
+        """Read `enrolments` to its present end, so that `version_of` is up to date."""
+        client = self._open_consumer()
+        topic = self._kafka.topic(ENROLMENTS.name)
+        parts = [part for part in client.assignment() if part.topic == topic]
+        ends = client.end_offsets(parts)
+        until = time.monotonic() + timeout_s
+        while any(client.position(part) < ends[part] for part in parts):
+            if time.monotonic() > until:
+                raise BrokerError(f"{topic} could not be read to its end in {timeout_s:g} s")
+            self.poll(LOOK_S)
+
+    def _open_consumer(self) -> KafkaConsumer:
         if self._consumer is None:
             raise RuntimeError("open() the gateway first")
-        batches: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+        return self._consumer
+
+    def poll(self, timeout_s: float) -> int:
+        """Take what has arrived within `timeout_s`; returns how many commands were received."""
+        client = self._open_consumer()
+        batches: dict[TopicPartition, list[Any]] = client.poll(timeout_ms=int(timeout_s * 1000))
         received = self._take(batches) if batches else 0
         if received or self._waiting:
             self.settle()
@@ -264,6 +285,9 @@ class Gateway:
 
     def _answer(self, voice: Voice, entry: Entry, status: Any, now_s: float, **words: str) -> Letter:
         self.answers[status] += 1
+        if self._metrics is not None:
+            self._metrics.acknowledgements[status].inc()
+            self._metrics.sent[ACKNOWLEDGEMENTS.name].inc()
         message: Acknowledgement = voice.acknowledgement(entry.command_id, status, now_s, **words)
         return self._memory.post(ACKNOWLEDGEMENTS.name, entry.patient, encode(message))
 

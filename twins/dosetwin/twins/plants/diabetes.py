@@ -100,7 +100,7 @@ class DiabetesInputs(NamedTuple):
 
     insulin_U_per_min: Float[Array, " n"]
     carbohydrate_g_per_min: Float[Array, " n"]
-    hour: Float[Array, ""]
+    hour: Float[Array, " n"]
     noise: Float[Array, " n"]
 
 
@@ -170,7 +170,7 @@ def derivative(
 
 
 def sensitivity(
-    parameters: DiabetesParameters, drift: Float[Array, " n"], hour: Float[Array, ""]
+    parameters: DiabetesParameters, drift: Float[Array, " n"], hour: Float[Array, " n"]
 ) -> Float[Array, " n"]:
     """exp(drift) (1 - dawn exp(-((h - 6)/2)^2 / 2)), h the local hour; the dip is the dawn phenomenon."""
     distance = jnp.mod(hour - DAWN_HOUR + 12.0, 24.0) - 12.0

@@ -46,7 +46,7 @@ class HaemodynamicInputs(NamedTuple):
 
     glucose_mg_dL: Float[Array, " n"]
     temperature_C: Float[Array, " n"]
-    hour: Float[Array, ""]
+    hour: Float[Array, " n"]
     noise: Float[Array, "3 n"]
 
 

@@ -1,0 +1,1 @@
+"""The synthetic fleet: virtual patients, their devices, and everything that goes wrong on the way."""
