@@ -33,7 +33,6 @@ def transactional_producer(kafka: KafkaSettings, transactional_id: str) -> Kafka
             retry_backoff_ms=5,
             linger_ms=5,
             batch_size=256 * 1024,
-            buffer_memory=128 * 1024 * 1024,
             max_request_size=OVERSIZE_BYTES * 3 // 2,
             compression_type=None,
         ),
