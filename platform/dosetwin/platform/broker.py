@@ -155,7 +155,7 @@ class Broker:
         return lock
 
     def _choose_port(self) -> None:
-        if self.port and _is_free(self.port):
+        if self.port and port_is_free(self.port):
             return
         taken, self.port = self.port, free_port()
         if taken:
@@ -250,12 +250,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_free(port: int) -> bool:
+def port_is_free(port: int, host: str = HOST) -> bool:
+    """Whether a server could listen at the port now."""
     with socket.socket() as probe:
         # as the broker will: a port in TIME_WAIT is free
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True
