@@ -7,11 +7,19 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
-from dosetwin.platform.metrics import ControlMetrics, DashboardMetrics, FleetMetrics, ShardMetrics
+from dosetwin.platform.metrics import (
+    ControlMetrics,
+    DashboardMetrics,
+    FleetMetrics,
+    ProcessMetrics,
+    ShardMetrics,
+)
 from dosetwin.platform.settings import MetricsSettings
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -22,11 +30,12 @@ needs_promtool = pytest.mark.skipif(
 )
 
 
-def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+def promtool(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     assert PROMTOOL is not None
     return subprocess.run(
         [PROMTOOL, *arguments],
         cwd=INFRA / "prometheus",
+        input=text,
         capture_output=True,
         text=True,
         timeout=60,
@@ -104,6 +113,13 @@ def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     result = promtool("check", "config", "prometheus.yml")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "12 rules found" in result.stdout
+
+
+@needs_promtool
+@pytest.mark.parametrize("make", [ShardMetrics, ControlMetrics, FleetMetrics, DashboardMetrics])
+def test_prometheus_finds_nothing_to_say_of_the_names(make: Callable[[], ProcessMetrics]) -> None:
+    result = promtool("check", "metrics", text=generate_latest(make().registry).decode())
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 @needs_promtool
