@@ -33,7 +33,9 @@ class Agenda:
     def add(self, at_s: float, what: str, who: int, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> None:
         """Make an appointment."""
         self._number += 1
-        heapq.heappush(self._heap, Appointment(at_s, self._number, what, who, a, b, c))
+        heapq.heappush(
+            self._heap, Appointment(float(at_s), self._number, what, int(who), float(a), float(b), float(c))
+        )
 
     def due(self, before_s: float) -> Iterator[Appointment]:
         """The appointments before `before_s`, in order; those made meanwhile included."""

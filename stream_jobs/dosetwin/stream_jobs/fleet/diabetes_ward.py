@@ -29,7 +29,6 @@ from dosetwin.twins.plants.diabetes_population import sample_population
 
 Floats = npt.NDArray[np.float64]
 
-WARM_UP_S = 6 * 3600.0
 MEALS: tuple[tuple[float, float, float], ...] = (
     (7.5, 45.0, 0.95),
     (12.5, 65.0, 0.95),
@@ -90,15 +89,15 @@ def _live(
 
 
 class DiabetesWard:
-    """See `ward.Ward`. `start_s` is when streaming begins; the plants live six hours before it."""
+    """See `ward.Ward`."""
 
     therapy = "t1d-insulin"
 
     def __init__(
-        self, people: Sequence[Person], faults: FleetFaults, seed: int, boot: str, start_s: float
+        self, people: Sequence[Person], faults: FleetFaults, seed: int, boot: str, begin_s: float
     ) -> None:
         n = len(people)
-        self._people, self._faults, self._seed, self._start_s = people, faults, seed, start_s
+        self._people, self._faults, self._seed = people, faults, seed
         key = jax.random.key(seed)
         self._key = jax.random.fold_in(key, 1)
         self._plant = sample_population(jax.random.fold_in(key, 2), n)
@@ -123,7 +122,7 @@ class DiabetesWard:
         self._wearables = Wearables(n, faults, seed)
         self._status_phase_s: Floats = rng.uniform(0.0, STATUS_EVERY_S, n)
         self._agenda = Agenda()
-        self.time_s = start_s - WARM_UP_S
+        self.time_s = begin_s
         self._tick = 0
         voices = [
             {kind: Voice(person.patient, device_name(kind, person), boot) for kind in self._kinds(i)}
@@ -140,22 +139,15 @@ class DiabetesWard:
             for meal in range(len(MEALS)):
                 self._plan_meal(i, meal, self.time_s)
 
-    def warm_up(self, out: Outgoing) -> None:
-        """Live to `start_s` unheard, so that streaming begins in the middle of ordinary days."""
-        out.silent = True
-        while self.time_s < self._start_s:
-            self.advance(min(self.time_s + 5 * SUBSTEP_S, self._start_s), out)
-        out.silent = False
-
-    def enrolments(self) -> list[Enrolment]:
-        """The patients' first enrolments."""
+    def enrolments(self, start_s: float) -> list[Enrolment]:
+        """The patients' first enrolments, to be watched from `start_s` on."""
         return [
             Enrolment(
                 patient=person.patient,
                 version=1,
                 therapy=self.therapy,
                 mode=person.mode,
-                at=instant(self._start_s),
+                at=instant(start_s),
                 ward=person.ward,
                 covariates={
                     "weight": Measure(round(float(self._weight[i]), 1), "kg"),

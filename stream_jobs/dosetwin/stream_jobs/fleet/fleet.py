@@ -30,6 +30,7 @@ from dosetwin.stream_jobs.gateway.memory import DeviceMemory
 from dosetwin.stream_jobs.gateway.sender import Sender
 
 _log = logging.getLogger(__name__)
+WARM_UP_S = 6 * 3600.0
 LONGEST_WAIT_S = 0.05
 """Wall seconds; a command waits at most about this long for the gateway."""
 WARDS: dict[str, Callable[[Sequence[Person], FleetFaults, int, str, float], Ward]] = {
@@ -72,11 +73,11 @@ class Fleet:
         gateway: Gateway | None = None
         try:
             self._same_cluster(memory)
-            start_s, fresh = self._started(memory)
+            begin_s, fresh = self._begun(memory)
             out = Outgoing(memory, sender, plan.faults)
             people = admit(plan, settings.pseudonym_key())
             wards: list[Ward] = [
-                WARDS[therapy](who, plan.faults, plan.seed + 1000 * i, self._boot, start_s)
+                WARDS[therapy](who, plan.faults, plan.seed + 1000 * i, self._boot, begin_s)
                 for i, (therapy, who) in enumerate(people.items())
             ]
             devices: dict[tuple[str, str], CommandedDevice] = {}
@@ -85,9 +86,12 @@ class Fleet:
             for therapy, who in people.items():
                 self._metrics.patients[therapy].set(len(who))
             gateway = Gateway(settings, memory, devices, sender, boot=self._boot, metrics=self._metrics)
-            self._restore(memory, wards, out, fresh)
             gateway.open()
-            self._enrol(gateway, memory, sender, wards)
+            if fresh:
+                self._warm_up(wards, out)
+            else:
+                self._restore(memory, wards)
+            self._enrol(gateway, sender, wards)
             if fresh:
                 self._admit(memory, wards, out)
             began = time.monotonic()
@@ -122,10 +126,10 @@ class Fleet:
                 memory.forget_stream()
             memory.set_note("cluster", name)
 
-    def _started(self, memory: DeviceMemory) -> tuple[float, bool]:
-        """(event time at which this fleet first started, whether that is now)."""
+    def _begun(self, memory: DeviceMemory) -> tuple[float, bool]:
+        """(event time at which the plants began to live, whether the fleet has never streamed yet)."""
         fingerprint = self._plan.fingerprint().encode()
-        kept, began = memory.note("fingerprint"), memory.note("start")
+        kept, began = memory.note("fingerprint"), memory.note("begin")
         if kept is not None and kept != fingerprint:
             raise SettingsError(
                 f"{self._plan.state_dir} holds the fleet {kept.decode()}; "
@@ -134,27 +138,33 @@ class Fleet:
             )
         if began is not None and memory.note("streaming") is not None:
             return msgspec.msgpack.decode(began, type=float), False
-        start_s = self._clock.event_s()
+        begin_s = self._clock.event_s() - WARM_UP_S
         with memory.transaction():
             memory.set_note("fingerprint", fingerprint)
-            memory.set_note("start", msgspec.msgpack.encode(start_s))
-        return start_s, True
+            memory.set_note("begin", msgspec.msgpack.encode(begin_s))
+        return begin_s, True
 
-    def _restore(self, memory: DeviceMemory, wards: list[Ward], out: Outgoing, fresh: bool) -> None:
+    def _warm_up(self, wards: list[Ward], out: Outgoing) -> None:
+        """Live unheard until the plants have caught up with the clock."""
+        out.silent = True
+        while (to_s := wards[0].time_s + SUBSTEP_S) <= self._clock.event_s():
+            for ward in wards:
+                ward.advance(to_s, out)
+        out.silent = False
+
+    def _restore(self, memory: DeviceMemory, wards: list[Ward]) -> None:
         for ward in wards:
-            kept = None if fresh else memory.note(f"ward {ward.therapy}")
-            if kept is None:
-                ward.warm_up(out)
-            else:
+            kept = memory.note(f"ward {ward.therapy}")
+            if kept is not None:
                 ward.load(kept)
 
-    def _enrol(self, gateway: Gateway, memory: DeviceMemory, sender: Sender, wards: list[Ward]) -> None:
+    def _enrol(self, gateway: Gateway, sender: Sender, wards: list[Ward]) -> None:
         """Enrol everybody whom the topic does not know, and wait until Kafka has it."""
         gateway.learn_enrolments()
         new = [
             enrolment
             for ward in wards
-            for enrolment in ward.enrolments()
+            for enrolment in ward.enrolments(ward.time_s)
             if gateway.version_of(enrolment.patient) == 0
         ]
         futures = [sender.send(ENROLMENTS.name, each.patient, encode(each)) for each in new]

@@ -14,7 +14,11 @@ SUBSTEP_S = 60.0
 
 
 class Ward(Protocol):
-    """Patients of one therapy with their plants and devices, advanced together in event time."""
+    """Patients of one therapy with their plants and devices, advanced together in event time.
+
+    Made with (people, faults, seed, boot, begin_s): the plants live from `begin_s` on, unheard until
+    streaming begins, so that it begins in the middle of things.
+    """
 
     therapy: str
     time_s: float
@@ -24,12 +28,8 @@ class Ward(Protocol):
         """The devices that obey commands, by (patient, device)."""
         ...
 
-    def warm_up(self, out: Outgoing) -> None:
-        """Live unheard up to the start of streaming, so that it begins in the middle of things."""
-        ...
-
-    def enrolments(self) -> list[Enrolment]:
-        """The patients' first enrolments."""
+    def enrolments(self, start_s: float) -> list[Enrolment]:
+        """The patients' first enrolments, to be watched from `start_s` on."""
         ...
 
     def admission(self, out: Outgoing, now_s: float) -> None:
