@@ -11,6 +11,7 @@ import typer
 def register(app: typer.Typer) -> None:
     """Add the commands of stream_jobs to `app`."""
     app.command()(twins)
+    app.command()(control)
     app.command()(demo)
     app.command()(fleet)
 
@@ -42,6 +43,28 @@ def twins(
         signal.signal(number, lambda *_: stop.set())
     console = Console(highlight=False)
     run_shards(settings, stop, lambda words: console.print(words))
+
+
+def control(
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka cluster, host:port[,host:port...].")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the keys are that actions are checked with.")
+    ] = None,
+    loglevel: Annotated[str, typer.Option(help="How much is logged: WARNING, INFO, DEBUG.")] = "INFO",
+) -> None:
+    """Run the control app: the life of enrolments, alerts and commands, and the watchdogs.
+
+    It escalates alerts that nobody acknowledges, says when a device does not answer or has gone silent,
+    expires commands, changes modes and notes missed doses. The topics must be there (`dosetwin topics`).
+    Stop and start it at any time: it reads back what it needs. It ends with status 70 on an unexpected
+    error; let something start it again. Ctrl-C stops it. Metrics: loopback port 9474.
+
+    Example: dosetwin control --bootstrap kafka.example:9092
+    """
+    from dosetwin.platform.settings import load_settings
+    from dosetwin.stream_jobs.control.worker import Control
+
+    Control(load_settings(kafka={"bootstrap": bootstrap}, data_dir=data_dir)).run(loglevel)
 
 
 def demo(

@@ -1,0 +1,352 @@
+"""The control app: a Faust worker that acts on enrolments, actions and doses, and watches the rest.
+
+Raw bytes and msgspec; `noack_take` and an acknowledgement after everything that an event led to is on the
+broker; no Table; the process ends on any unexpected error, for its supervisor to start it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+import msgspec
+
+from dosetwin.platform.clock import instant
+from dosetwin.platform.codec import decoder, encode
+from dosetwin.platform.contracts import (
+    Acknowledgement,
+    Action,
+    AlertAcknowledged,
+    AlertCleared,
+    AlertEscalated,
+    AlertRaised,
+    DeadLetter,
+    DeadLetterReason,
+    Dose,
+    Enrolment,
+)
+from dosetwin.platform.errors import TopicError
+from dosetwin.platform.metrics import ControlMetrics
+from dosetwin.platform.settings import Settings
+from dosetwin.platform.topic_admin import topic_states
+from dosetwin.platform.topics import (
+    ACKNOWLEDGEMENTS,
+    ACTIONS,
+    ALERTS,
+    DEAD_LETTERS,
+    DOSES,
+    ENROLMENTS,
+    MAXIMUM_RECORD_BYTES,
+    Topic,
+    partition_of,
+)
+from dosetwin.stream_jobs.control.actions import Unacceptable, obey
+from dosetwin.stream_jobs.control.adherence import Adherence
+from dosetwin.stream_jobs.control.commands import GRACE_S, command_messages
+from dosetwin.stream_jobs.control.enrolment import fault_of
+from dosetwin.stream_jobs.control.escalation import escalations
+from dosetwin.stream_jobs.control.follower import Batch, Follower
+from dosetwin.stream_jobs.control.silence import silences
+from dosetwin.stream_jobs.control.state import ControlState, Message, Order
+
+SWEEP_EVERY_S = 0.25
+SILENCE_EVERY_S = 1.0
+FORGET_AFTER_S = 7 * 86_400.0
+GRACE_WALL_S = 2.0
+"""How long a device's answer may be under way, wall time."""
+BATCH_EVENTS = 500
+SESSION_TIMEOUT_S = 10.0
+FAILED = 70
+ALERT_KEYS = {
+    AlertRaised: "raised",
+    AlertCleared: "cleared",
+    AlertEscalated: "escalated",
+    AlertAcknowledged: "acknowledged",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Control:
+    """The app and its state; everything but the follower's reading happens on the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.kafka = settings.kafka
+        self.clock = settings.platform_clock
+        self.metrics = ControlMetrics()
+        self.state = ControlState(self.clock)
+        self.app = _faust_app(settings)
+        self._verifier = settings.action_verifier()
+        self._adherence = Adherence()
+        self._known_until_wall_s: float | None = None
+        self._heard_until_wall_s: float | None = None
+        self._known = asyncio.Condition()
+        self._stop = threading.Event()
+        self._outputs = {
+            topic.name: self._topic(topic) for topic in (ALERTS, ACKNOWLEDGEMENTS, ENROLMENTS, DEAD_LETTERS)
+        }
+        for topic, handle in (
+            (ENROLMENTS, self._on_enrolment),
+            (ACTIONS, self._on_action),
+            (DOSES, self._on_dose),
+        ):
+            self.app.agent(self._topic(topic), name=f"control-{topic.name}")(self._agent(topic, handle))
+        self.app.task(self._follow)
+        self.app.task(self._watch)
+
+    def _topic(self, topic: Topic) -> Any:
+        raw: dict[str, Any] = {
+            "key_type": bytes,
+            "value_type": bytes,
+            "key_serializer": "raw",
+            "value_serializer": "raw",
+        }
+        return self.app.topic(
+            self.kafka.topic(topic.name), partitions=self.kafka.partitions, internal=False, **raw
+        )
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def deliver(batch: Batch) -> dict[int, Order]:
+            return asyncio.run_coroutine_threadsafe(self._fold(batch), loop).result()
+
+        def listening(since_s: float) -> None:
+            self.state.listening_since_s = since_s
+
+        def run() -> None:
+            try:
+                Follower(self.settings, deliver, listening).run(self._stop)
+            except BaseException as error:
+                if not self._stop.is_set():
+                    self.die(error)
+
+        threading.Thread(target=run, name="control-follower", daemon=True).start()
+
+    async def _fold(self, batch: Batch) -> dict[int, Order]:
+        state = self.state
+        for enrolment, appended_s in batch.enrolments:
+            state.enrolment(enrolment, appended_s)
+        for alert in batch.alerts:
+            state.alert(alert)
+        for order in batch.orders:
+            state.order(order)
+        for answer in batch.answers:
+            state.answer(answer)
+        for verdict in batch.verdicts:
+            state.verdict(verdict)
+        state.readings(batch.heard_s)
+        for topic, count in batch.records.items():
+            self.metrics.events[topic].inc(count)
+        self.metrics.lag_records.set(batch.lag_records)
+        self._heard_until_wall_s = batch.heard_until_wall_s
+        if batch.known_until_wall_s != self._known_until_wall_s:
+            async with self._known:
+                if self._known_until_wall_s is None:
+                    _log.info(
+                        "caught up: %d patients, %d alerts, %d open orders",
+                        len(state.enrolments),
+                        len(state.book),
+                        len(state.orders),
+                    )
+                self._known_until_wall_s = batch.known_until_wall_s
+                self._known.notify_all()
+        return state.oldest_orders()
+
+    async def _knows(self, wall_s: float) -> None:
+        """Wait until everything that the broker took before this wall time is folded."""
+        async with self._known:
+            await self._known.wait_for(
+                lambda: self._known_until_wall_s is not None and self._known_until_wall_s >= wall_s
+            )
+
+    # --- acting on events ----------------------------------------------------------------------------
+
+    def _agent(self, topic: Topic, handle: Callable[[Any], Awaitable[None]]) -> Callable[..., Any]:
+        async def agent(stream: Any) -> None:
+            async for events in stream.noack_take(BATCH_EVENTS, within=0.05):
+                try:
+                    await self._knows(max(event.message.timestamp for event in events))
+                    for event in events:
+                        if event.value is not None and len(event.value) <= MAXIMUM_RECORD_BYTES:
+                            await handle(event)
+                        event.ack()
+                except Exception as error:
+                    self.die(error)
+                if topic is DOSES:
+                    self.metrics.events[topic.name].inc(len(events))
+
+        return agent
+
+    async def _on_enrolment(self, event: Any) -> None:
+        try:
+            enrolment: Enrolment = decoder(Enrolment).decode(event.value)
+        except msgspec.DecodeError:
+            return  # the shards write the dead letter of what is malformed
+        fault = fault_of(enrolment)
+        if fault:
+            await self._refuse(ENROLMENTS, event, "bad_enrolment", fault, enrolment.patient)
+
+    async def _on_action(self, event: Any) -> None:
+        try:
+            action: Action = decoder(Action).decode(event.value)
+        except msgspec.DecodeError:
+            return
+        try:
+            messages = obey(self.state, action, self._verifier, self.settings.control)
+        except Unacceptable as refused:
+            await self._refuse(ACTIONS, event, refused.reason, refused.detail, action.patient)
+        else:
+            await self._write(messages)
+
+    async def _on_dose(self, event: Any) -> None:
+        try:
+            dose: Dose = decoder(Dose).decode(event.value)
+        except msgspec.DecodeError:
+            return
+        source = f"{DOSES.name}/{event.message.partition}:{event.message.offset}"
+        messages = self._adherence.take(dose, source, self.state)
+        self.metrics.missed_doses.inc(sum(isinstance(message, AlertRaised) for message in messages))
+        await self._write(messages)
+
+    async def _refuse(
+        self, topic: Topic, event: Any, reason: DeadLetterReason, detail: str, patient: str
+    ) -> None:
+        self.metrics.rejects[reason].inc()
+        letter = DeadLetter(
+            reason=reason,
+            detail=detail,
+            topic=topic.name,
+            partition=event.message.partition,
+            offset=event.message.offset,
+            at=instant(self.clock.event_s(event.message.timestamp)),
+            payload=event.value,
+            key=event.key or b"",
+            patient=patient,
+        )
+        await self._write([letter])
+
+    # --- acting on time ------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        await self._knows(0.0)
+        silence_due_s = 0.0
+        loop = asyncio.get_running_loop()
+        grace_s = max(GRACE_S, GRACE_WALL_S * self.clock.speed)
+        control = self.settings.control
+        try:
+            while not self.app.should_stop:
+                assert self._known_until_wall_s is not None
+                known_until_s = self.clock.event_s(self._known_until_wall_s)
+                messages, settled = command_messages(self.state, known_until_s, control, grace_s)
+                await self._write(messages)
+                for order in settled:
+                    self.state.settle(order)
+                await self._write(escalations(self.state, known_until_s, control))
+                if loop.time() >= silence_due_s:
+                    silence_due_s = loop.time() + SILENCE_EVERY_S
+                    if self._heard_until_wall_s is not None:
+                        heard_until_s = self.clock.event_s(self._heard_until_wall_s)
+                        await self._write(silences(self.state, heard_until_s, control))
+                    self.state.forget(known_until_s - FORGET_AFTER_S)
+                    self._gauges()
+                await asyncio.sleep(SWEEP_EVERY_S)
+        except Exception as error:
+            self.die(error)
+
+    def _gauges(self) -> None:
+        now = self.clock.now()
+        counts = {"high": 0, "medium": 0, "low": 0}
+        for alert in self.state.open_alerts():
+            counts[alert.priority(now)] += 1
+        for priority, count in counts.items():
+            self.metrics.open_alerts[priority].set(count)
+        self.metrics.open_commands.set(len(self.state.orders))
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    async def _write(self, messages: Sequence[Message]) -> None:
+        """Put messages on the broker, and into the state once it has them all."""
+        if not messages:
+            return
+        sent = [await self._send(message) for message in messages]
+        for future in sent:
+            await future
+        self.state.written(messages)
+        for message in messages:
+            if isinstance(message, AlertRaised):
+                self.metrics.alerts[message.kind, message.priority].inc()
+            elif isinstance(message, AlertEscalated):
+                self.metrics.escalations[str(message.level)].inc()
+            elif isinstance(message, Acknowledgement):
+                self.metrics.watchdog_expiries.inc()
+
+    async def _send(self, message: Message) -> Awaitable[Any]:
+        if isinstance(message, DeadLetter):
+            topic, key, partition = DEAD_LETTERS, message.patient.encode() or message.key, message.partition
+        else:
+            partition = partition_of(message.patient, self.kafka.partitions)
+            topic, key = ENROLMENTS, message.patient.encode()
+            if isinstance(message, Acknowledgement):
+                topic = ACKNOWLEDGEMENTS
+            elif not isinstance(message, Enrolment):
+                topic, key = ALERTS, f"{message.alert}/{ALERT_KEYS[type(message)]}".encode()
+        sent: Awaitable[Any] = await self._outputs[topic.name].send(
+            key=key, value=encode(message), partition=partition
+        )
+        return sent
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    def die(self, error: BaseException) -> None:
+        """End the process at once: nothing half-done goes on, the next start reads everything back."""
+        _log.critical("the control app ends: %r", error, exc_info=error)
+        logging.shutdown()
+        os._exit(FAILED)
+
+    def run(self, loglevel: str = "INFO") -> None:
+        """Check the topics, serve metrics, and work until SIGINT or SIGTERM."""
+        check_topics(self.settings)
+        (self.settings.data_dir / "control").mkdir(parents=True, exist_ok=True)
+        with self.metrics:
+            self.metrics.serve(self.settings.metrics.address, self.settings.metrics.control_port)
+            worker = faust.Worker(self.app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
+            worker.execute_from_commandline()
+
+
+def check_topics(settings: Settings) -> None:
+    """Raise TopicError unless every topic exists: Faust needs them there before it starts."""
+    missing = [state.name for state in topic_states(settings.kafka) if state.state == "missing"]
+    if missing:
+        raise TopicError(
+            f"{len(missing)} topics are not on {settings.kafka.bootstrap}: {', '.join(missing)}",
+            remedy="declare them with `dosetwin topics` and start again",
+        )
+
+
+def _faust_app(settings: Settings) -> Any:
+    return faust.App(
+        settings.kafka.group("control"),
+        broker=[f"kafka://{server}" for server in settings.kafka.bootstrap.split(",")],
+        store="memory://",
+        datadir=str(settings.data_dir / "control"),
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_rebalance_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=2.0,
+        broker_commit_interval=1.0,
+        producer_acks=-1,
+        worker_redirect_stdouts=False,
+    )
