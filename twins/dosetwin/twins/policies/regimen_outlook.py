@@ -1,0 +1,129 @@
+"""From histories to forecast samples: the estimator and the forecast, batched over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from dosetwin.twins.estimators.history_batch import batches, filled
+from dosetwin.twins.estimators.history_estimates import estimator
+from dosetwin.twins.estimators.patient_history import Arrays
+from dosetwin.twins.models.compartments import Doses, Linear
+from dosetwin.twins.policies.regimen_forecast import Ahead, Present, ahead, present
+from dosetwin.twins.policies.regimen_schedule import Regimen, future_doses, recent_doses, running_regimen
+from dosetwin.twins.population_model import PopulationModel
+from dosetwin.twins.precision import double_precision
+
+Values = npt.NDArray[np.float64]
+RECENT = 8
+SHORTEST_H = 4.0
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Posterior samples of where n patients are now, and what candidate regimens would do to each.
+
+    theta [n, S, P]; amount_now [n, S]; effective and converged [n]; `regimens[i][c]` is what candidate c
+    means for patient i (None = nothing), candidate 0 being the regimen that is running.
+    """
+
+    model: PopulationModel
+    now_h: Values
+    now: Present
+    recent: Values
+    future: Values
+    trough_h: Values
+    regimens: list[list[Regimen | None]]
+    effective: Values
+    converged: npt.NDArray[np.bool_]
+
+    @property
+    def theta(self) -> Values:
+        """Individual parameters now [n, S, P]."""
+        return np.asarray(self.now.theta)
+
+    @property
+    def amount_now(self) -> Values:
+        """Drug in the body now [n, S]."""
+        total: Values = np.asarray(self.now.state.x).sum(axis=2) + np.asarray(self.now.state.depot)
+        return total
+
+    def simulate(self, chosen: npt.NDArray[np.integer] | None, times_h: Values, edges_h: Values) -> Ahead:
+        """Concentrations at `times_h` [n, C, T] (hours from now) and areas between `edges_h` [A].
+
+        All candidates, or where `chosen` [n] is given that one alone (C = 1).
+        """
+        future = self.future
+        if chosen is not None:
+            future = np.take_along_axis(future, np.asarray(chosen)[:, None, None, None], axis=2)
+        call = _simulator(self.model.structure)
+        n = len(self.now_h)
+        parts: list[Ahead] = []
+        for rows, count in filled(n):
+            with double_precision():
+                result = call(
+                    jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.now),
+                    self.now_h[rows],
+                    Doses(*np.moveaxis(self.recent[rows], 1, 0)),
+                    future[rows],
+                    self.now_h[rows][:, None, None] + times_h[rows],
+                    edges_h,
+                )
+                parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], result))
+        joined: Ahead = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        return joined
+
+
+def look_ahead(
+    model: PopulationModel,
+    arrays: Sequence[Arrays],
+    at_s: Sequence[float],
+    offered: Sequence[Regimen],
+    noise: Values,
+    horizon_h: float,
+) -> Outlook:
+    """Estimate every patient and lay out "keep" (candidate 0) and each offered regimen to the horizon."""
+    n = len(arrays)
+    most = int(np.ceil(horizon_h / SHORTEST_H))
+    now_h = np.array([(at - a.origin_s) / 3600 for at, a in zip(at_s, arrays, strict=True)])
+    regimens: list[list[Regimen | None]] = []
+    future, trough = np.empty((n, 4, 1 + len(offered), most)), np.empty((n, 1 + len(offered)))
+    recent = np.empty((n, 4, RECENT))
+    for i, patient in enumerate(arrays):
+        begun = [dose[0] for dose in patient.doses if dose[0] <= now_h[i]]
+        regimens.append([running_regimen(patient.doses, now_h[i]), *offered])
+        last = begun[-1] if begun else -np.inf
+        future[i], trough[i] = future_doses(regimens[i], last, now_h[i], horizon_h, most)
+        recent[i] = recent_doses(patient.doses, now_h[i], RECENT)
+    leaves: list[npt.NDArray[Any]] = []
+    estimate, locate = estimator(model), _locator(model.structure)
+    for batch in batches(model, arrays):
+        rows = batch.rows
+        with double_precision():
+            found = estimate(batch.history, model.loading, noise[rows])
+            here = locate(batch.history, model.loading, found.posterior, now_h[rows])
+            got = (here.theta, *here.state, found.posterior.effective, found.mode.converged)
+            values = [np.asarray(leaf)[: batch.count] for leaf in got]
+        if not leaves:
+            leaves = [np.empty((n, *value.shape[1:]), value.dtype) for value in values]
+        for whole, value in zip(leaves, values, strict=True):
+            whole[batch.index] = value
+    theta, x, depot, effective, converged = leaves
+    now = Present(theta, type(here.state)(x, depot))
+    return Outlook(model, now_h, now, recent, future, trough - now_h[:, None], regimens, effective, converged)
+
+
+@cache
+def _locator(structure: Linear) -> Callable[..., Any]:
+    return jax.jit(jax.vmap(partial(present, structure), in_axes=(0, None, 0, 0)))
+
+
+@cache
+def _simulator(structure: Linear) -> Callable[..., Any]:
+    return jax.jit(jax.vmap(partial(ahead, structure), in_axes=(0, 0, 0, 0, 0, None)))

@@ -1,0 +1,127 @@
+"""Vancomycin in hospitalised adults: two compartments, AUC24-guided regimens.
+
+Model: Goti 2018, Ther Drug Monit 40:212, doi:10.1097/FTD.0000000000000490, Table 2 (1,812 adults). Two
+transcriptions of the paper disagree on the peripheral volume; its methods say that "volume parameters were
+normalized to a 70-kg individual", so weight scales it too. See docs/models/vancomycin.md.
+Target: Rybak 2020, Am J Health Syst Pharm 77:835, doi:10.1093/ajhp/zxaa036 (AUC24/MIC 400-600, MIC 1 mg/L).
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+
+from dosetwin.twins.estimators.history_bank import HistoryBank
+from dosetwin.twins.models.compartments import two_compartment
+from dosetwin.twins.models.covariate_equations import Values, cockcroft_gault_mL_min
+from dosetwin.twins.policies.regimen import AUCRegimenPolicy
+from dosetwin.twins.policies.regimen_schedule import Regimen
+from dosetwin.twins.population_model import (
+    Combined,
+    Covariates,
+    LogNormal,
+    Observed,
+    Parameter,
+    PopulationModel,
+)
+from dosetwin.twins.therapy import Bound, CovariateNeed, Drug, Quantity, Therapy
+
+DAY_S = 86_400.0
+RATE_MG_H = 1000.0
+GUIDELINE = "Rybak 2020, doi:10.1093/ajhp/zxaa036"
+
+
+def creatinine_clearance_mL_min(c: Covariates) -> Values:
+    """Cockcroft-Gault as Goti 2018 prepared it: creatinine >= 1 mg/dL above 60 years, result <= 150."""
+    creatinine = np.where(c.age > 60, np.maximum(c.creatinine, 1.0), c.creatinine)
+    return np.minimum(cockcroft_gault_mL_min(c.age, c.weight, c.sex, creatinine), 150.0)
+
+
+GOTI_2018 = PopulationModel(
+    structure=two_compartment(),
+    parameters=(
+        Parameter(
+            "CL",
+            4.5,
+            "L/h",
+            variability=LogNormal.from_cv(0.398),
+            covariates=lambda c: (creatinine_clearance_mL_min(c) / 120) ** 0.8 * 0.7**c.haemodialysis,
+        ),
+        Parameter(
+            "V1",
+            58.4,
+            "L",
+            variability=LogNormal.from_cv(0.816),
+            covariates=lambda c: c.weight / 70 * 0.5**c.haemodialysis,
+        ),
+        Parameter("Q2", 6.5, "L/h"),
+        Parameter("V2", 38.4, "L", variability=LogNormal.from_cv(0.571), covariates=lambda c: c.weight / 70),
+    ),
+    observed=Observed("vancomycin", "mg/L", error=Combined(additive=3.4, proportional=0.227)),
+    source="Goti 2018, doi:10.1097/FTD.0000000000000490, Table 2",
+)
+
+COVARIATES = (
+    CovariateNeed("age", "a", 16, 110),
+    CovariateNeed("weight", "kg", 25, 300),
+    CovariateNeed("sex", "1", 0, 1),
+    CovariateNeed("creatinine", "mg/dL", 0.1, 20),
+    CovariateNeed("haemodialysis", "1", 0, 1, default=0.0),
+)
+
+POLICY = AUCRegimenPolicy(
+    drug="vancomycin",
+    unit="mg",
+    route="intravenous",
+    offered=tuple(
+        Regimen(amount=float(amount), duration_h=amount / RATE_MG_H, interval_h=interval)
+        for interval in (8.0, 12.0, 24.0)
+        for amount in range(500, 2001, 250)
+    ),
+    targets=MappingProxyType({"auc24_low": 400.0, "auc24_high": 600.0}),
+)
+
+
+def make_bank(capacity: int, seed: int) -> HistoryBank:
+    """A bank of vancomycin twins."""
+    return HistoryBank(
+        "vancomycin",
+        GOTI_2018,
+        POLICY,
+        drug="vancomycin",
+        needs=COVARIATES,
+        history_s=60 * DAY_S,
+        capacity=capacity,
+        seed=seed,
+    )
+
+
+therapy = Therapy(
+    id="vancomycin",
+    title="Vancomycin, AUC-guided, in hospitalised adults",
+    drugs=(Drug("vancomycin", "mg", maximum_amount=5000),),
+    observed=(Quantity("vancomycin", "mg/L", 0, 300),),
+    covariates=COVARIATES,
+    targets={
+        "auc24_low": Bound(400, "mg.h/L", GUIDELINE),
+        "auc24_high": Bound(600, "mg.h/L", GUIDELINE),
+    },
+    limits={
+        "maximum_amount": Bound(3000, "mg", f"{GUIDELINE}: a loading dose is at most 3,000 mg"),
+        "maximum_24h": Bound(4500, "mg", f"{GUIDELINE}: more than 4,500 mg a day is rarely needed"),
+        "maximum_rate": Bound(1000, "mg/h", f"{GUIDELINE}: infusion reactions above 10-15 mg/min"),
+        "minimum_interval": Bound(6 * 3600, "s", "our choice: the shortest interval in use"),
+        "maximum_auc24": Bound(700, "mg.h/L", f"{GUIDELINE}: kidney injury rises above 650-700"),
+    },
+    sensor="sparse",
+    decision_interval_s=12 * 3600,
+    sampling_interval_s=24 * 3600,
+    stale_after_s=72 * 3600,
+    command_expires_s=3600,
+    horizon_s=48 * 3600,
+    make_bank=make_bank,
+    source=GOTI_2018.source,
+    guarded="vancomycin",
+    context=(Quantity("creatinine", "mg/dL", 0.1, 20),),
+)
