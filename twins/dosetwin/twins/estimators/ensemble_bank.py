@@ -92,9 +92,7 @@ class EnsembleBank:
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        start = Covariates(
-            -math.inf, float(covariates["weight"]), float(covariates["total_daily_dose"])
-        )
+        start = Covariates(-math.inf, float(covariates["weight"]), float(covariates["total_daily_dose"]))
         key = patient_key(self.seed, patient)
         rng = np.random.default_rng(np.random.SeedSequence([self.seed & 0xFFFFFFFF, key]))
         ensemble = prior_ensemble(rng, start.weight_kg, start.total_daily_dose_U)

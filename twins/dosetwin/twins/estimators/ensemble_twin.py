@@ -184,7 +184,7 @@ def replan(twin: Twin, from_s: float) -> Plan | None:
 
 
 def _again(twin: Twin, from_s: float, indices: dict[tuple[float, int], int]) -> Plan:
-    assert twin.line is not None  # noqa: S101 - a twin with facts has crossed a line
+    assert twin.line is not None
     boundary = twin.line * WINDOW_S
     if from_s >= boundary:
         restore, twin.head = "newer", twin.newer

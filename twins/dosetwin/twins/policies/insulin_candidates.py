@@ -8,8 +8,6 @@ carbohydrate still in the gut, less insulin on board. What it would do is judged
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -80,40 +78,60 @@ def boluses(
     return round_down(out, BOLUS_INCREMENT_U)
 
 
-def _down(amount: float, increment: float) -> float:
-    return round(math.floor(amount / increment + 1e-6) * increment, 4)
+class _Orders(dict[tuple[int, int], tuple[Order, ...]]):
+    """Orders by (rate, bolus) in pump increments, made once each; a rate of -1 is none, a bolus of 0 is none."""
+
+    def __missing__(self, key: tuple[int, int]) -> tuple[Order, ...]:
+        rate, bolus = key
+        made: tuple[Order, ...] = ()
+        if rate >= 0:
+            made = (
+                Order(
+                    drug="insulin",
+                    route="subcutaneous",
+                    kind="rate",
+                    amount=round(rate * RATE_INCREMENT_U_PER_H, 4),
+                    unit="U/h",
+                    duration_s=RATE_DURATION_S,
+                ),
+            )
+        if bolus > 0:
+            amount = round(bolus * BOLUS_INCREMENT_U, 4)
+            made = (
+                *made,
+                Order(drug="insulin", route="subcutaneous", kind="bolus", amount=amount, unit="U"),
+            )
+        self[key] = made
+        return made
 
 
-@lru_cache(maxsize=65_536)
-def _rate_order(amount: float) -> Order:
-    return Order(
-        drug="insulin",
-        route="subcutaneous",
-        kind="rate",
-        amount=amount,
-        unit="U/h",
-        duration_s=RATE_DURATION_S,
-    )
-
-
-@lru_cache(maxsize=65_536)
-def _bolus_order(amount: float) -> Order:
-    return Order(drug="insulin", route="subcutaneous", kind="bolus", amount=amount, unit="U")
+_orders = _Orders()
 
 
 def orders(
-    rate_U_per_h: float, bolus_U: float, running_U_per_h: float, left_s: float, basal_U_per_h: float
-) -> tuple[Order, ...]:
-    """What a candidate would order of a pump that runs `running_U_per_h`, for another `left_s` where temporary.
+    rates_U_per_h: FloatArray,
+    boluses_U: FloatArray,
+    running_U_per_h: FloatArray,
+    left_s: FloatArray,
+    basal_U_per_h: FloatArray,
+) -> list[list[tuple[Order, ...]]]:
+    """[patient][candidate]: what a candidate would order of a pump that runs `running_U_per_h`.
 
-    Nothing where the pump does it already: the programmed rate, or an equal temporary rate with more than
-    `RENEW_BELOW_S` left. A bolus of nothing is no order.
+    `rates_U_per_h`, `boluses_U` are [candidates, patients], the rest [patients]; `left_s` is what is left of a
+    temporary rate. No rate is ordered where the pump does it already: the programmed rate, or an equal temporary
+    one with more than `RENEW_BELOW_S` left. A bolus of nothing is no order.
     """
-    same = abs(rate_U_per_h - running_U_per_h) < RATE_INCREMENT_U_PER_H
-    programmed = abs(rate_U_per_h - basal_U_per_h) < RATE_INCREMENT_U_PER_H
-    wanted: tuple[Order, ...] = ()
-    if not (same and (programmed or left_s > RENEW_BELOW_S)):
-        wanted = (_rate_order(_down(rate_U_per_h, RATE_INCREMENT_U_PER_H)),)
-    if bolus_U > 0.0:
-        wanted = (*wanted, _bolus_order(_down(bolus_U, BOLUS_INCREMENT_U)))
-    return wanted
+    near = RATE_INCREMENT_U_PER_H
+    same = np.abs(rates_U_per_h - running_U_per_h) < near
+    programmed = np.abs(rates_U_per_h - basal_U_per_h) < near
+    leave = same & (programmed | (left_s > RENEW_BELOW_S))
+    rate = np.where(leave, -1, _increments(rates_U_per_h, RATE_INCREMENT_U_PER_H))
+    bolus = _increments(boluses_U, BOLUS_INCREMENT_U)
+    return [
+        [_orders[key] for key in zip(patient_rates, patient_boluses, strict=True)]
+        for patient_rates, patient_boluses in zip(rate.T.tolist(), bolus.T.tolist(), strict=True)
+    ]
+
+
+def _increments(amount: FloatArray, increment: float) -> npt.NDArray[np.int64]:
+    return np.floor(amount / increment + 1e-6).astype(np.int64)
