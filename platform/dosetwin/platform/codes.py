@@ -1,7 +1,8 @@
 """Codes of quantities, drugs and devices: LOINC, RxNorm, IEEE 11073, one row each with its source.
 
-The table is `codes.csv` beside this module. A row is `verified` where its number was read in the named source; where it was only recalled, it is listed
-in docs/codes.md to be checked against the code system itself before anybody relies on it.
+The table is `codes.csv` beside this module. A row is `verified` where its number was read in the named
+source; where it was only recalled, it is listed in docs/codes.md to be checked against the code system
+itself before anybody relies on it.
 """
 
 from __future__ import annotations
