@@ -22,7 +22,6 @@ from dosetwin.stream_jobs.fleet.devices.wearable import Wearables
 from dosetwin.stream_jobs.fleet.faults import FleetFaults
 from dosetwin.stream_jobs.fleet.outgoing import Outgoing
 from dosetwin.stream_jobs.fleet.people import Person, device_name
-from dosetwin.stream_jobs.fleet.ward import SUBSTEP_S
 from dosetwin.stream_jobs.gateway.device import CommandedDevice, Voice
 from dosetwin.twins.plants import diabetes, haemodynamics
 from dosetwin.twins.plants.diabetes_population import sample_population
@@ -92,6 +91,8 @@ class DiabetesWard:
     """See `ward.Ward`."""
 
     therapy = "t1d-insulin"
+    warm_up_s = 6 * 3600.0
+    substep_s = 60.0
 
     def __init__(
         self, people: Sequence[Person], faults: FleetFaults, seed: int, boot: str, begin_s: float
@@ -182,7 +183,7 @@ class DiabetesWard:
                 out.dose(pump.voice, own)
         eats_s = np.clip(np.minimum(self._eating_until_s, to_s) - from_s, 0.0, duration_s)
         minutes = duration_s / 60.0
-        substeps = max(1, math.ceil(duration_s / SUBSTEP_S - 1e-9))
+        substeps = max(1, math.ceil(duration_s / self.substep_s - 1e-9))
         self._state, self._pulse, trace = _live(
             self._plant,
             self._vessel,

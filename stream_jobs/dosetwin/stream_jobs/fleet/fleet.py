@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -19,28 +19,29 @@ from dosetwin.platform.topics import DOSES, ENROLMENTS, READINGS
 from dosetwin.stream_jobs.fleet.counters import summary
 from dosetwin.stream_jobs.fleet.diabetes_ward import DiabetesWard
 from dosetwin.stream_jobs.fleet.draining import unread
-from dosetwin.stream_jobs.fleet.faults import FleetFaults
+from dosetwin.stream_jobs.fleet.infection_ward import InfectionWard
 from dosetwin.stream_jobs.fleet.outgoing import Outgoing
-from dosetwin.stream_jobs.fleet.people import Person, admit
+from dosetwin.stream_jobs.fleet.people import admit
 from dosetwin.stream_jobs.fleet.plan import FleetPlan
-from dosetwin.stream_jobs.fleet.ward import SUBSTEP_S, Ward
+from dosetwin.stream_jobs.fleet.ward import Ward
 from dosetwin.stream_jobs.gateway.device import CommandedDevice
 from dosetwin.stream_jobs.gateway.gateway import Gateway
 from dosetwin.stream_jobs.gateway.memory import DeviceMemory
 from dosetwin.stream_jobs.gateway.sender import Sender
 
 _log = logging.getLogger(__name__)
-WARM_UP_S = 6 * 3600.0
-LONGEST_WAIT_S = 0.05
-"""Wall seconds; a command waits at most about this long for the gateway."""
-WARDS: dict[str, Callable[[Sequence[Person], FleetFaults, int, str, float], Ward]] = {
+PLANT_STEP_S = 60.0
+TURN_S = 0.04
+"""Wall seconds of a turn of the loop; a message leaves at most this late. Commands wake it at once."""
+WARDS: dict[str, type[DiabetesWard] | type[InfectionWard]] = {
     "t1d-insulin": DiabetesWard,
+    "vancomycin": InfectionWard,
 }
 
 
 def tick_event_s(speed: float) -> float:
     """Event seconds of a tick: a wall second, shorter where that would be more than a substep of a plant."""
-    wall_s = min(max(SUBSTEP_S / speed, 0.25), 1.0)
+    wall_s = min(max(PLANT_STEP_S / speed, 0.25), 1.0)
     return speed * wall_s
 
 
@@ -73,11 +74,13 @@ class Fleet:
         gateway: Gateway | None = None
         try:
             self._same_cluster(memory)
-            begin_s, fresh = self._begun(memory)
+            start_s, fresh = self._begun(memory)
             out = Outgoing(memory, sender, plan.faults)
             people = admit(plan, settings.pseudonym_key())
             wards: list[Ward] = [
-                WARDS[therapy](who, plan.faults, plan.seed + 1000 * i, self._boot, begin_s)
+                WARDS[therapy](
+                    who, plan.faults, plan.seed + 1000 * i, self._boot, start_s - WARDS[therapy].warm_up_s
+                )
                 for i, (therapy, who) in enumerate(people.items())
             ]
             devices: dict[tuple[str, str], CommandedDevice] = {}
@@ -127,28 +130,28 @@ class Fleet:
             memory.set_note("cluster", name)
 
     def _begun(self, memory: DeviceMemory) -> tuple[float, bool]:
-        """(event time at which the plants began to live, whether the fleet has never streamed yet)."""
+        """(event time of the fleet's first start, whether it has never streamed yet)."""
         fingerprint = self._plan.fingerprint().encode()
-        kept, began = memory.note("fingerprint"), memory.note("begin")
+        kept, started = memory.note("fingerprint"), memory.note("start")
         if kept is not None and kept != fingerprint:
             raise SettingsError(
                 f"{self._plan.state_dir} holds the fleet {kept.decode()}; "
                 f"asked for is {fingerprint.decode()}",
                 remedy="use the same --patients, --therapy-mix, --mode and --seed, or another --state-dir",
             )
-        if began is not None and memory.note("streaming") is not None:
-            return msgspec.msgpack.decode(began, type=float), False
-        begin_s = self._clock.event_s() - WARM_UP_S
+        if started is not None and memory.note("streaming") is not None:
+            return msgspec.msgpack.decode(started, type=float), False
+        start_s = self._clock.event_s()
         with memory.transaction():
             memory.set_note("fingerprint", fingerprint)
-            memory.set_note("begin", msgspec.msgpack.encode(begin_s))
-        return begin_s, True
+            memory.set_note("start", msgspec.msgpack.encode(start_s))
+        return start_s, True
 
     def _warm_up(self, wards: list[Ward], out: Outgoing) -> None:
         """Live unheard until the plants have caught up with the clock."""
         out.silent = True
-        while (to_s := wards[0].time_s + SUBSTEP_S) <= self._clock.event_s():
-            for ward in wards:
+        for ward in sorted(wards, key=lambda ward: ward.warm_up_s, reverse=True):
+            while (to_s := ward.time_s + ward.substep_s) <= self._clock.event_s():
                 ward.advance(to_s, out)
         out.silent = False
 
@@ -199,9 +202,9 @@ class Fleet:
             if now_s >= next_s:
                 self._tick(next_s, now_s, memory, wards, out)
                 next_s += self._tick_s
-            due_s = min(out.send_due(self._clock.event_s()), next_s)
-            wait_s = self._clock.sleep_s(due_s - self._clock.event_s())
-            gateway.poll(min(max(wait_s, 0.0), LONGEST_WAIT_S))
+            out.send_due(self._clock.event_s())
+            wait_s = self._clock.sleep_s(next_s - self._clock.event_s())
+            gateway.poll(min(max(wait_s, 0.0), TURN_S))
 
     def _tick(
         self, to_s: float, now_s: float, memory: DeviceMemory, wards: list[Ward], out: Outgoing
@@ -243,11 +246,11 @@ class Fleet:
         """
         began = time.monotonic()
         while time.monotonic() - began < self._plan.drain_s:
-            gateway.poll(LONGEST_WAIT_S)
+            gateway.poll(TURN_S)
             quiet_since = max(gateway.last_command_wall_s, began)
             if time.monotonic() - quiet_since > self._plan.quiet_s:
                 if unread(self._settings.kafka) == 0:
                     break
                 began_again = time.monotonic() + 1.0
                 while time.monotonic() < began_again:
-                    gateway.poll(LONGEST_WAIT_S)
+                    gateway.poll(TURN_S)

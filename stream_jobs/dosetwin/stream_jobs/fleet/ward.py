@@ -9,9 +9,6 @@ from dosetwin.platform.contracts import Enrolment
 from dosetwin.stream_jobs.fleet.outgoing import Outgoing
 from dosetwin.stream_jobs.gateway.device import CommandedDevice
 
-SUBSTEP_S = 60.0
-"""Plants advance in steps of at most this."""
-
 
 class Ward(Protocol):
     """Patients of one therapy with their plants and devices, advanced together in event time.
@@ -21,6 +18,9 @@ class Ward(Protocol):
     """
 
     therapy: str
+    warm_up_s: float
+    substep_s: float
+    """Plants advance in steps of at most this."""
     time_s: float
 
     @property
