@@ -1,0 +1,14 @@
+"""The system page."""
+
+from __future__ import annotations
+
+from dosetwin.dashboards.screens.live import live
+from dosetwin.dashboards.view_models.system import system
+
+
+def show() -> None:
+    """How the platform is doing."""
+    live(
+        "system",
+        lambda shared, snapshot, wall_s: system(snapshot, shared.prober.newest, shared.prober.before, wall_s),
+    )

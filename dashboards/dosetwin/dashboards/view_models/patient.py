@@ -1,0 +1,148 @@
+"""One patient's page: stacked lanes on one time axis, the decision with its reason, estimates, what was cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dosetwin.dashboards.presentation import (
+    TherapyView,
+    scale_of,
+    shown_unit,
+    target_strip,
+    therapy_view,
+    words as as_words,
+)
+from dosetwin.dashboards.snapshot import PatientRecord, Snapshot
+from dosetwin.dashboards.view_models.decision import decision_card
+from dosetwin.dashboards.view_models.lanes import lanes
+from dosetwin.dashboards.view_models.lifelines import stage
+from dosetwin.dashboards.view_models.orders import administration_words, orders_words
+from dosetwin.dashboards.view_models.words import clock, number
+from dosetwin.platform.clock import instant
+from dosetwin.platform.codec import decode
+from dosetwin.platform.contracts import Forecast
+
+PAST_DENSE_S = 8 * 3600.0
+PAST_SPARSE_S = 4 * 86_400.0
+
+
+def patient(snapshot: Snapshot, patient_id: str) -> dict[str, Any] | None:
+    """Everything the patient page draws; None where no such patient is enrolled."""
+    record = snapshot.patients.get(patient_id)
+    if record is None or record.enrolment is None:
+        return None
+    enrolment = record.enrolment
+    view = therapy_view(enrolment.therapy)
+    forecast = decode(record.forecast, Forecast) if record.forecast is not None else None
+    past_s = PAST_SPARSE_S if view.sparse else PAST_DENSE_S
+    return {
+        "id": record.patient,
+        "ward": enrolment.ward or "no ward",
+        "therapy": view.title,
+        "therapy_id": view.id,
+        "monitoring": view.monitoring,
+        "mode": enrolment.mode,
+        "version": enrolment.version,
+        "covariates": [
+            f"{as_words(name)} {number(measure.value)} {shown_unit(measure.unit)}"
+            for name, measure in sorted(enrolment.covariates.items())
+        ],
+        "devices": [
+            f"{device.device} ({as_words(device.kind).lower()}{', obeys commands' if device.commands else ''})"
+            for device in enrolment.devices
+        ],
+        "now_card": _now(record, view, forecast),
+        "past_s": past_s,
+        "future_s": _horizon(forecast),
+        "lanes": lanes(record, view, forecast, snapshot.event_s - past_s, _strip(record, view)),
+        "marks": _marks(snapshot, record, snapshot.event_s - past_s),
+        "decision": decision_card(forecast),
+        "table": _table(record, view),
+        "open_commands": _open_commands(snapshot, record),
+    }
+
+
+def _strip(record: PatientRecord, view: TherapyView) -> tuple[float, float] | None:
+    return target_strip(view, record.enrolment)
+
+
+def _horizon(forecast: Forecast | None) -> float:
+    if forecast is None or not forecast.bands:
+        return 3600.0
+    return max(band.step_s * max(len(band.values[0]) - 1, 0) for band in forecast.bands if band.values) or 3600.0
+
+
+def _now(record: PatientRecord, view: TherapyView, forecast: Forecast | None) -> dict[str, Any]:
+    scale = scale_of(view.quantity)
+    rows = record.readings.get(view.quantity)
+    newest = rows.rows[rows.rows[:, 0].argmax()] if rows is not None and len(rows.rows) else None
+    strip = _strip(record, view)
+    value = None if newest is None else float(newest[1])
+    place = "waiting for the first value"
+    if value is not None:
+        place = "measured"
+        if strip is not None:
+            place = "below target" if value < strip[0] else "above target" if value > strip[1] else "in target"
+    return {
+        "quantity": scale.title,
+        "value": number(value, scale.decimals),
+        "unit": shown_unit(scale.unit),
+        "at_s": None if newest is None else float(newest[0]),
+        "place": place,
+        "target": f"{number(strip[0])}–{number(strip[1])} {shown_unit(scale.unit)}" if strip else "",
+        "stale_after_s": view.stale_after_s,
+        "time_to_event_s": forecast.time_to_event_s if forecast is not None else None,
+        "attainment": forecast.attainment if forecast is not None else None,
+    }
+
+
+def _marks(snapshot: Snapshot, record: PatientRecord, since_s: float) -> list[dict[str, Any]]:
+    now = instant(snapshot.event_s)
+    marks: list[dict[str, Any]] = []
+    for line in snapshot.alerts.values():
+        if line.patient == record.patient and line.raised is not None:
+            at_s = line.raised.at.timestamp()
+            if at_s >= since_s:
+                state = "open" if line.open_at(now) else "over"
+                text = f"{as_words(line.raised.kind)} ({line.raised.priority}, {state}): {line.raised.message}"
+                marks.append({"t": at_s, "kind": f"alert-{line.raised.priority}", "text": text})
+    for order in snapshot.lifelines.values():
+        if order.patient == record.patient and order.started_at is not None:
+            at_s = order.started_at.timestamp()
+            if at_s >= since_s:
+                reached = stage(order, now)
+                source = order.command or order.proposal
+                what = orders_words(source.orders) if source is not None else ""
+                marks.append({"t": at_s, "kind": f"command-{reached}", "text": f"Command {reached}: {what}"})
+    return sorted(marks, key=lambda mark: mark["t"])[-200:]
+
+
+def _open_commands(snapshot: Snapshot, record: PatientRecord) -> list[dict[str, str]]:
+    now = instant(snapshot.event_s)
+    mine = [line for line in snapshot.lifelines.values() if line.patient == record.patient]
+    mine = sorted(mine, key=lambda line: line.started_at.timestamp() if line.started_at else 0.0)[-5:]
+    return [
+        {
+            "id": line.id,
+            "stage": stage(line, now),
+            "at": clock(line.started_at),
+            "order": orders_words((line.command or line.proposal).orders)
+            if (line.command or line.proposal) is not None
+            else "order not retained",
+        }
+        for line in reversed(mine)
+    ]
+
+
+def _table(record: PatientRecord, view: TherapyView) -> list[list[str]]:
+    """The newest values and doses as rows (time, what, value), for those who do not see the lanes."""
+    rows: list[tuple[float, str, str]] = []
+    for name, series in record.readings.items():
+        scale = scale_of(name, record.units.get(name, ""))
+        for row in series.newest(4):
+            rows.append((float(row[0]), scale.title, f"{number(float(row[1]))} {shown_unit(scale.unit)}"))
+    for given in record.doses[-6:]:
+        at_s = given.administration.at.timestamp()
+        rows.append((at_s, "Dose", f"{administration_words(given.administration)} ({given.device})"))
+    rows.sort(key=lambda row: row[0], reverse=True)
+    return [[clock(at_s), what, value] for at_s, what, value in rows[:14]]
