@@ -15,4 +15,5 @@ import jax
 
 def double_precision() -> AbstractContextManager[Any]:
     """A context in which JAX makes, traces and runs float64 arrays; outside of it nothing changes."""
-    return jax.enable_x64(True)
+    switch: AbstractContextManager[Any] = jax.enable_x64(True)
+    return switch

@@ -55,12 +55,14 @@ class _Twin(msgspec.Struct):
     history: PatientHistory
     targets: dict[str, float]
     defaults: dict[str, float]
+    enrolled: dict[str, float]
 
 
 class _SavedTwin(msgspec.Struct, array_like=True):
     patient: str
     targets: dict[str, float]
     defaults: dict[str, float]
+    enrolled: dict[str, float]
     facts: list[TwinEvent]
 
 
@@ -105,7 +107,8 @@ class HistoryBank:
     ) -> None:
         """Add a twin at its prior, or change covariates (from `at_s` on) and targets of one that exists.
 
-        Raises TherapyError where a needed covariate is missing or the model cannot take the values.
+        A covariate is news only where it differs from the last enrolment's. Raises TherapyError where a
+        needed covariate is missing, ModelError where the model cannot take the values.
         """
         twin = self._twins.get(patient)
         if twin is None:
@@ -119,13 +122,15 @@ class HistoryBank:
                 n.name: covariates[n.name] if n.default is None else n.default for n in self._needs.values()
             }
             history = PatientHistory(self._drug, self.model.observed.quantity, self._history_s)
-            twin = _Twin(history, dict(targets), defaults)
+            twin = _Twin(history, dict(targets), defaults, {})
         proposed = twin.defaults | {k: v for k, v in covariates.items() if k in self._needs}
         self.model.typical({name: np.array([value]) for name, value in proposed.items()})
         self._twins[patient] = twin
         twin.targets = dict(targets)
         for name, value in covariates.items():
-            if name in self._needs:
+            # an enrolment repeated for another reason must not undo what the laboratory said since
+            if name in self._needs and twin.enrolled.get(name) != value:
+                twin.enrolled[name] = value
                 uid = _digest(patient, name, f"{at_s!r}", f"{value!r}")
                 twin.history.add(TwinEvent(at_s=at_s, kind="covariate", name=name, value=value, uid=uid))
 
@@ -246,7 +251,7 @@ class HistoryBank:
     def snapshot(self, patients: Sequence[str]) -> bytes:
         """The facts, targets and defaults of these twins: their whole state."""
         twins = [
-            _SavedTwin(p, twin.targets, twin.defaults, twin.history.facts())
+            _SavedTwin(p, twin.targets, twin.defaults, twin.enrolled, twin.history.facts())
             for p, twin in ((p, self._twin(p)) for p in patients)
         ]
         return msgspec.msgpack.encode(_Saved(self.model_version, twins))
@@ -265,7 +270,7 @@ class HistoryBank:
         for twin in saved.twins:
             history = PatientHistory(self._drug, self.model.observed.quantity, self._history_s)
             history.extend(twin.facts)
-            self._twins[twin.patient] = _Twin(history, twin.targets, twin.defaults)
+            self._twins[twin.patient] = _Twin(history, twin.targets, twin.defaults, twin.enrolled)
         return [twin.patient for twin in saved.twins]
 
     def nbytes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -92,11 +93,12 @@ def _batch(
             levels[:, i, : len(arrays.levels)] = np.array(arrays.levels).T
             mask[i, : len(arrays.levels)] = 1
     typical = model.typical(covariates) if covariates else model.typical({"none": np.zeros((B, E))})
-    history = History(
-        typical,
-        changes,
+    # NumPy arrays until the compiled call takes them: made outside of it they would lose their precision
+    history: Any = History(
+        cast("Any", typical),
+        cast("Any", changes),
         Doses(*doses),
-        Levels(levels[0], levels[1], levels[2].astype(np.int64), mask),
+        Levels(levels[0], levels[1], levels[2].astype(np.int64), cast("Any", mask)),
     )
     return Batch(index, len(patients), origin, history)
 

@@ -1,13 +1,13 @@
 """Maximum a posteriori etas, Laplace covariance, importance-weighted posterior samples. One patient; vmap it.
 
-The mode is found by Levenberg-Marquardt on the exact gradient and the Fisher Hessian, always from z = 0:
-the result is a function of the history alone. Samples are drawn from a Student t around the mode with the
-Laplace covariance and weighted by the exact posterior; the effective sample size says how well that went.
+The mode is found by a quasi-Newton iteration with exact gradients, always from z = 0: the result is a function
+of the history alone. Samples are drawn from a Student t around the mode with the Laplace covariance and
+weighted by the exact posterior; the effective sample size says how well that went.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Bool, Float, Int
 
 from dosetwin.twins.estimators.history_likelihood import (
+    Curvature,
     History,
     curvature,
     from_scale,
@@ -32,6 +33,7 @@ ITERATIONS = 60
 TOLERANCE = 1e-13
 """On the Newton decrement g' H^-1 g: the mode is then within about 1e-7 of a posterior standard deviation."""
 FLOOR = 0.2
+DIFFERENCE = 1e-4
 FREEDOM = 6
 """Degrees of freedom of the proposal: tails heavier than the posterior's keep the weights bounded."""
 
@@ -57,55 +59,58 @@ class Posterior(NamedTuple):
 def find_mode(
     structure: Linear, error: Combined | LogError, history: History, loading: Float[Array, "P K"]
 ) -> Mode:
-    """Levenberg-Marquardt from z = 0, with a secant (BFGS) correction of the Fisher Hessian.
+    """Quasi-Newton from z = 0: the inverse Fisher Hessian there, then BFGS, with a step that backtracks.
 
-    Damping falls tenfold on success and grows tenfold on failure. The Fisher Hessian alone overshoots by a
-    factor near 2 where the residual error is proportional; corrected by the gradients met on the way the
-    iteration converges superlinearly. The exact Hessian is taken once, at the mode; its eigenvalues are
-    kept above FLOOR (the prior's are 1).
+    The Fisher Hessian alone overshoots by a factor near 2 where the residual error is proportional;
+    corrected by the gradients met on the way the iteration converges superlinearly. The Hessian at the mode
+    is the central difference of exact gradients; its eigenvalues are kept above FLOOR (the prior's are 1).
     """
-    start = jnp.zeros(loading.shape[1], loading.dtype)
-    one = jnp.eye(loading.shape[1], dtype=loading.dtype)
+    K = loading.shape[1]
+    one = jnp.eye(K, dtype=loading.dtype)
 
-    def going(carry: tuple[Array, ...]) -> Array:
-        return ~carry[-2] & (carry[-1] < ITERATIONS)
+    def look(z: Float[Array, " K"]) -> Curvature:
+        return curvature(structure, error, history, loading, z)
 
-    def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        z, move, value, gradient, hessian, damping, _, count = carry
-        new = curvature(structure, error, history, loading, z + move)
+    def going(carry: tuple[Any, ...]) -> Array:
+        more: Array = ~carry[-2] & (carry[-1] < ITERATIONS)
+        return more
+
+    def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        z, move, value, gradient, inverse, length, _, count = carry
+        new = look(z + move)
         finite = jnp.isfinite(new.value)
         # rounding decides below this; without the allowance the last steps would be refused for ever
         better = finite & (new.value <= value + 1e-13 * (1 + jnp.abs(value)))
-        corrected = jnp.where(finite, _secant(hessian, move, new.gradient - gradient), hessian)
-        hessian = jnp.where(count == 0, new.hessian, corrected)
+        corrected = jnp.where(finite, _secant(inverse, move, new.gradient - gradient), inverse)
+        half = solve_triangular(jnp.linalg.cholesky(new.hessian), one, lower=True)
+        inverse = jnp.where(count == 0, half.T @ half, corrected)
         z = jnp.where(better, z + move, z)
         value = jnp.where(better, new.value, value)
         gradient = jnp.where(better, new.gradient, gradient)
-        damping = jnp.where(better, damping / 10, jnp.maximum(damping, 1e-6) * 10)
-        decrement = gradient @ jnp.linalg.solve(hessian, gradient)
-        move = -jnp.linalg.solve(hessian + damping * jnp.diag(jnp.diag(hessian)), gradient)
-        done = decrement < TOLERANCE
-        return z, jnp.clip(move, -3.0, 3.0), value, gradient, hessian, damping, done, count + 1
+        length = jnp.where(better, jnp.minimum(1.0, 3 * length), 0.3 * length)
+        direction = inverse @ gradient
+        done = gradient @ direction < TOLERANCE
+        return z, jnp.clip(-length * direction, -3.0, 3.0), value, gradient, inverse, length, done, count + 1
 
-    huge, damping = jnp.asarray(1e300, start.dtype), jnp.asarray(1e-2, start.dtype)
-    carry = (start, start, huge, start, one, damping, jnp.asarray(False), jnp.asarray(0))
-    z, _, value, _, hessian, _, done, count = jax.lax.while_loop(going, step, carry)
-    exact = jax.jacfwd(lambda z: curvature(structure, error, history, loading, z).gradient)(z)
-    exact = jnp.where(jnp.isfinite(exact).all(), 0.5 * (exact + exact.T), hessian)
-    eigenvalue, V = jnp.linalg.eigh(exact)
+    zero, unit = jnp.zeros(K, loading.dtype), jnp.asarray(1.0, loading.dtype)
+    carry: tuple[Any, ...] = (zero, zero, 1e300 * unit, zero, one, unit, jnp.asarray(False), jnp.asarray(0))
+    z, _, value, _, _, _, done, count = jax.lax.while_loop(going, step, carry)
+    around = jax.vmap(lambda dz: look(z + dz).gradient)(DIFFERENCE * jnp.concatenate([one, -one]))
+    hessian = (around[:K] - around[K:]) / (2 * DIFFERENCE)
+    hessian = jnp.where(jnp.isfinite(hessian).all(), 0.5 * (hessian + hessian.T), one)
+    eigenvalue, V = jnp.linalg.eigh(hessian)
     factor = jnp.linalg.cholesky((V * jnp.maximum(eigenvalue, FLOOR)) @ V.T)
     return Mode(z, factor, value, done, count)
 
 
-def _secant(B: Float[Array, "K K"], s: Float[Array, " K"], y: Float[Array, " K"]) -> Float[Array, "K K"]:
-    """The BFGS update of B for a step s that changed the gradient by y; B where that is not positive."""
-    Bs = B @ s
-    sBs, sy = s @ Bs, s @ y
-    usable = sy > 1e-3 * sBs
-    updated = (
-        B - jnp.outer(Bs, Bs) / jnp.where(usable, sBs, 1.0) + jnp.outer(y, y) / jnp.where(usable, sy, 1.0)
-    )
-    return jnp.where(usable, updated, B)
+def _secant(H: Float[Array, "K K"], s: Float[Array, " K"], y: Float[Array, " K"]) -> Float[Array, "K K"]:
+    """The BFGS update of the inverse Hessian H: step s changed the gradient by y; H where that is unusable."""
+    Hy = H @ y
+    sy, yHy = s @ y, y @ Hy
+    usable = sy > 1e-3 * jnp.sqrt((s @ s) * (y @ y))
+    safe = jnp.where(usable, sy, 1.0)
+    updated = H + (1 + yHy / safe) * jnp.outer(s, s) / safe - (jnp.outer(Hy, s) + jnp.outer(s, Hy)) / safe
+    return jnp.where(usable, updated, H)
 
 
 def covariance(mode: Mode) -> Float[Array, "K K"]:

@@ -153,11 +153,10 @@ def _projectors(A: Float[Array, "n n"], rate: Float[Array, " n"]) -> Float[Array
     one = jnp.eye(n, dtype=A.dtype)
     projectors = []
     for i in range(n):
-        P = one
-        for j in range(n):
-            if j != i:
-                P = P @ (A + rate[j] * one) / (rate[j] - rate[i])
-        projectors.append(P)
+        first, *rest = [(A + rate[j] * one) / (rate[j] - rate[i]) for j in range(n) if j != i]
+        for factor in rest:
+            first = (first[:, :, None] * factor[None, :, :]).sum(axis=1)
+        projectors.append(first)
     return jnp.stack(projectors)
 
 
@@ -223,8 +222,9 @@ def propagate(
         age = jnp.where(counted, t_h - doses.start_h, 0.0)
         new = jnp.where(counted, doses.amount * m.F, 0.0) * jnp.exp(-m.ka * age)
         depot = state.depot * jnp.exp(-m.ka * elapsed) + new.sum()
-    x = jnp.einsum("i,ijk,k->j", decayed, m.projector, state.x)
-    return State(x + jnp.einsum("i,ij->j", entered, m.projector[:, :, 0]), depot)
+    carried = (m.projector * state.x).sum(axis=2)
+    x = (decayed[:, None] * carried + entered[:, None] * m.projector[:, :, 0]).sum(axis=0)
+    return State(x, depot)
 
 
 def concentration(
@@ -275,6 +275,9 @@ def concentrations(
     per_stretch, starts = states_at_changes(structure, theta, changes_h, doses)
 
     def at(t: Float[Array, ""]) -> Float[Array, ""]:
+        if theta.shape[0] == 1:
+            m, state = jax.tree.map(lambda leaf: leaf[0], (per_stretch, starts))
+            return concentration(structure, m, state, doses, jnp.minimum(changes_h[0], t), t)
         k = jnp.maximum(jnp.searchsorted(changes_h, t, side="right") - 1, 0)
         m, state = jax.tree.map(lambda leaf: leaf[k], (per_stretch, starts))
         return concentration(structure, m, state, doses, jnp.minimum(changes_h[k], t), t)

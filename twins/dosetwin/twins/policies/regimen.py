@@ -6,8 +6,9 @@ range; that day shows a change of regimen and is what a clinician can still act 
     U = P(low <= AUC24 <= high) - RISK_WEIGHT P(AUC24 > high) - CHANGE_COST [c is not "keep"]
         - BURDEN (doses a day - 1)
 
-A candidate is feasible when P(AUC24 > high), on the first and on the second day, stays at or below
-CHANCE_LIMIT. "keep" continues the regimen that is running (regimen_schedule.py) and orders nothing.
+A candidate is feasible when on the first and on the second day P(AUC24 > high) stays at or below CHANCE_LIMIT
+and P(AUC24 > maximum_auc24) at or below HARM_LIMIT. "keep" continues the regimen that is running
+(regimen_schedule.py) and orders nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.platform.contracts import Order
-from dosetwin.twins.bank import Appraisal
+from dosetwin.twins.bank import Appraisal, FloatArray
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.policies.regimen_outlook import look_ahead
 from dosetwin.twins.policies.regimen_schedule import Regimen
@@ -31,6 +32,7 @@ RISK_WEIGHT = 0.5
 CHANGE_COST = 0.05
 BURDEN = 0.01
 CHANCE_LIMIT = 0.5
+HARM_LIMIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class AUCRegimenPolicy:
     route: str
     offered: tuple[Regimen, ...]
     targets: Mapping[str, float]
+    maximum_auc24: float
     horizon_h: float = 48.0
     step_h: float = 2.0
 
@@ -61,7 +64,7 @@ class AUCRegimenPolicy:
         """Score "keep" and every offered regimen; see this module's equation."""
         n = len(patients)
         look = look_ahead(model, arrays, at_s, self.offered, noise, self.horizon_h)
-        wanted = [self.targets | dict(given) for given in targets]
+        wanted = [{**self.targets, **given} for given in targets]
         low = np.array([t["auc24_low"] for t in wanted])[:, None, None]
         high = np.array([t["auc24_high"] for t in wanted])[:, None, None]
         # concentrations are lowest now, before a first dose, or at a trough
@@ -77,9 +80,10 @@ class AUCRegimenPolicy:
         changes = np.arange(1 + len(self.offered)) > 0
         utility = attainment - RISK_WEIGHT * above - CHANGE_COST * changes
         utility = utility - BURDEN * np.maximum(per_day - 1, 0)
-        feasible = np.maximum(above, above_first) <= CHANCE_LIMIT
+        harm = (areas > self.maximum_auc24).mean(axis=1).max(axis=2)
+        feasible = (np.maximum(above, above_first) <= CHANCE_LIMIT) & (harm <= HARM_LIMIT)
         scored = np.where(feasible, utility, -np.inf)
-        best = np.where(feasible.any(axis=1), scored.argmax(axis=1), above.argmin(axis=1))
+        best = np.where(feasible.any(axis=1), scored.argmax(axis=1), (above + harm).argmin(axis=1))
         rows = np.arange(n)
         auc = np.quantile(second[rows, :, best], (0.05, 0.5, 0.95), axis=1).T
         trough = np.quantile(troughs[rows, :, best], (0.05, 0.5, 0.95), axis=1).T
@@ -113,6 +117,7 @@ class AUCRegimenPolicy:
             risks={
                 "auc_above_600": above,
                 "auc_below_400": (second < low).mean(axis=1),
+                "auc_above_maximum": harm,
                 "trough_above_20": (troughs > 20.0).mean(axis=1),
             },
             orders=orders,
@@ -149,7 +154,7 @@ class AUCRegimenPolicy:
         )
 
 
-def estimates(model: PopulationModel, theta: Values) -> dict[str, tuple[str, Values]]:
+def estimates(model: PopulationModel, theta: Values) -> dict[str, tuple[str, FloatArray]]:
     """Median, 5 % and 95 % of clearance and of the volume at steady state, from samples [n, S, P]."""
     names = model.structure.parameters
     clearance = theta[:, :, names.index("CL")]

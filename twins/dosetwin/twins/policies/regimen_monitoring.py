@@ -41,7 +41,7 @@ class MonitoringPolicy:
         asked = np.concatenate([np.tile(grid_h, (n, 1, 1)), look.trough_h[:, :, None]], axis=2)
         levels = np.asarray(look.simulate(None, asked, np.array([0.0, self.horizon_h])).concentration)
         concentration, troughs = levels[..., :-1], levels[..., -1]
-        wanted = [self.targets | dict(given) for given in targets]
+        wanted = [{**self.targets, **given} for given in targets]
         low = np.array([t["concentration_low"] for t in wanted])
         high = np.array([t["concentration_high"] for t in wanted])
         attainment = ((troughs >= low[:, None, None]) & (troughs <= high[:, None, None])).mean(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dosetwin.twins.estimators.history_batch import batches, filled
 from dosetwin.twins.estimators.history_estimates import estimator
 from dosetwin.twins.estimators.patient_history import Arrays
-from dosetwin.twins.models.compartments import Doses, Linear
+from dosetwin.twins.models.compartments import Doses, Linear, State
 from dosetwin.twins.policies.regimen_forecast import Ahead, Present, ahead, present
 from dosetwin.twins.policies.regimen_schedule import Regimen, future_doses, recent_doses, running_regimen
 from dosetwin.twins.population_model import PopulationModel
@@ -115,7 +115,7 @@ def look_ahead(
         for whole, value in zip(leaves, values, strict=True):
             whole[batch.index] = value
     theta, x, depot, effective, converged = leaves
-    now = Present(theta, type(here.state)(x, depot))
+    now = Present(cast("Any", theta), State(cast("Any", x), cast("Any", depot)))
     return Outlook(model, now_h, now, recent, future, trough - now_h[:, None], regimens, effective, converged)
 
 

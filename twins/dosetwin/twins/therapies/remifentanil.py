@@ -34,15 +34,18 @@ REFERENCE_FAT_FREE_KG = float(
 
 
 def _size(c: Covariates) -> Values:
-    return fat_free_mass_al_sallami_kg(c.age, c.weight, c.height, c.sex) / REFERENCE_FAT_FREE_KG
+    size: Values = fat_free_mass_al_sallami_kg(c.age, c.weight, c.height, c.sex) / REFERENCE_FAT_FREE_KG
+    return size
 
 
 def _aging(c: Covariates, slope: float) -> Values:
-    return np.exp(slope * (c.age - 35))
+    aging: Values = np.exp(slope * (c.age - 35))
+    return aging
 
 
 def _sigmoid(x: Values, half: float, steepness: float) -> Values:
-    return x**steepness / (x**steepness + half**steepness)
+    risen: Values = x**steepness / (x**steepness + half**steepness)
+    return risen
 
 
 def _sex(c: Covariates) -> Values:
@@ -59,7 +62,8 @@ def _v2(c: Covariates) -> Values:
 
 
 def _v3(c: Covariates) -> Values:
-    return _size(c) * _aging(c, -0.0315) * np.exp(-0.0260 * (c.weight - 70))
+    volume: Values = _size(c) * _aging(c, -0.0315) * np.exp(-0.0260 * (c.weight - 70))
+    return volume
 
 
 ERROR = LogError(0.111)

@@ -25,10 +25,11 @@ from dosetwin.twins.population_model import (
     Parameter,
     PopulationModel,
 )
-from dosetwin.twins.therapy import Bound, CovariateNeed, Drug, Quantity, Therapy
+from dosetwin.twins.therapy import AlertRule, Bound, CovariateNeed, Drug, Quantity, Therapy
 
 DAY_S = 86_400.0
 RATE_MG_H = 1000.0
+MAXIMUM_AUC24 = 700.0
 GUIDELINE = "Rybak 2020, doi:10.1093/ajhp/zxaa036"
 
 
@@ -80,6 +81,7 @@ POLICY = AUCRegimenPolicy(
         for amount in range(500, 2001, 250)
     ),
     targets=MappingProxyType({"auc24_low": 400.0, "auc24_high": 600.0}),
+    maximum_auc24=MAXIMUM_AUC24,
 )
 
 
@@ -112,7 +114,7 @@ therapy = Therapy(
         "maximum_24h": Bound(4500, "mg", f"{GUIDELINE}: more than 4,500 mg a day is rarely needed"),
         "maximum_rate": Bound(1000, "mg/h", f"{GUIDELINE}: infusion reactions above 10-15 mg/min"),
         "minimum_interval": Bound(6 * 3600, "s", "our choice: the shortest interval in use"),
-        "maximum_auc24": Bound(700, "mg.h/L", f"{GUIDELINE}: kidney injury rises above 650-700"),
+        "maximum_auc24": Bound(MAXIMUM_AUC24, "mg.h/L", f"{GUIDELINE}: kidney injury rises above 650-700"),
     },
     sensor="sparse",
     decision_interval_s=12 * 3600,
@@ -123,5 +125,24 @@ therapy = Therapy(
     make_bank=make_bank,
     source=GOTI_2018.source,
     guarded="vancomycin",
-    context=(Quantity("creatinine", "mg/dL", 0.1, 20),),
+    alerts=(
+        AlertRule(
+            "low_attainment",
+            "medium",
+            "attainment",
+            begins=0.3,
+            ends=0.4,
+            above=False,
+            message="the best regimen meets the AUC24 target with a chance of only {value:.0%}",
+        ),
+        AlertRule(
+            "high_exposure",
+            "medium",
+            "auc_above_maximum",
+            begins=0.3,
+            ends=0.2,
+            above=True,
+            message="AUC24 above the kidney limit with a chance of {value:.0%}",
+        ),
+    ),
 )
