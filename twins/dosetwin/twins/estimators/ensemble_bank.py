@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
@@ -45,8 +46,8 @@ Stored = npt.NDArray[np.float32]
 class EnsembleBank:
     """Twins of `t1d-insulin`. See `dosetwin.twins.bank.Bank` for the protocol.
 
-    Ensembles lie as float32[capacity, rows x members], a row a patient, so that taking a patient out or putting
-    it back is one contiguous copy; kernels turn them to [rows, members, patients].
+    Ensembles lie as float32[capacity, rows x members], a row a patient, so that taking a patient out or
+    putting it back is one contiguous copy; kernels turn them to [rows, members, patients].
     """
 
     therapy = "t1d-insulin"
@@ -158,13 +159,16 @@ class EnsembleBank:
             stored.append(
                 StoredTwin(
                     patient=patient,
-                    history=[tuple(entry) for entry in twin.history],
+                    history=[(e.at_s, e.weight_kg, e.total_daily_dose_U) for e in twin.history],
                     changes=twin.changes,
                     targets=twin.targets,
                     sensitivity_centre=twin.sensitivity_centre,
                     facts=twin.facts,
                     line=twin.line,
-                    deliveries=[tuple(d) for d in (twin.head, twin.newer, twin.older)],
+                    deliveries=[
+                        (d.at_s, d.rate_U_per_h, d.since_s, d.changes, d.infusions)
+                        for d in (twin.head, twin.newer, twin.older)
+                    ],
                     ensembles=to_bytes(self._head[slot], self._newer[slot], self._older[slot]),
                 )
             )
@@ -204,7 +208,8 @@ class EnsembleBank:
 
     def ensemble(self, patient: str) -> Stored:
         """The newest ensemble of a patient, float32[rows, members] (a copy)."""
-        return self._head[self._twin(patient).slot].reshape(row.ROWS, row.MEMBERS).copy()
+        stored: Stored = self._head[self._twin(patient).slot].copy()
+        return stored.reshape(row.ROWS, row.MEMBERS)
 
     def _twin(self, patient: str) -> Twin:
         try:
@@ -231,7 +236,7 @@ class EnsembleBank:
                 list(self._run([made]))
 
     def _bring_forward(self, ensembles: Stored, index: int, twin: Twin, at_s: float) -> Delivery:
-        """Propagate one gathered ensemble to `at_s` where its newest fact is older; the bank keeps its own."""
+        """Propagate one gathered ensemble to `at_s` where its newest fact is older (not the bank's own)."""
         head = twin.head
         gap_s = at_s - head.at_s
         if not gap_s > 0.0:
@@ -303,19 +308,19 @@ class EnsembleBank:
         if n < size:
             ensembles = np.concatenate([ensembles, np.repeat(ensembles[:1], size - n, axis=0)])
         noise_key = fold(padded, np.round(table[:, 2] * 1000.0).astype(np.int64).view(np.uint64))
-        numbers = table.astype(np.float32)
+        numbers = [jnp.asarray(column) for column in table.T.astype(np.float32)]
         moved, mean, sd = jax.device_get(
             advance_batch(
-                ensembles,
+                jnp.asarray(ensembles),
                 Steps(
-                    h_min=numbers[:, 0],
-                    u=numbers[:, 1],
-                    key=noise_key,
-                    reading=numbers[:, 4],
-                    censored=table[:, 5].astype(np.int32),
-                    bolus=numbers[:, 6],
-                    meal=numbers[:, 7],
-                    meal_key=fold(padded, uid),
+                    h_min=numbers[0],
+                    u=numbers[1],
+                    key=jnp.asarray(noise_key),
+                    reading=numbers[4],
+                    censored=jnp.asarray(table[:, 5], jnp.int32),
+                    bolus=numbers[6],
+                    meal=numbers[7],
+                    meal_key=jnp.asarray(fold(padded, uid)),
                 ),
             )
         )

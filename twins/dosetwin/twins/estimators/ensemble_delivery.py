@@ -26,7 +26,7 @@ UNKNOWN = Delivery(float("nan"), float("nan"), float("nan"))
 
 
 def moved_to(delivery: Delivery, at_s: float) -> Delivery:
-    """The delivery as it stands at `at_s`: changes up to then have come into force, ended infusions are gone."""
+    """The delivery as it stands at `at_s`: changes up to then are in force, ended infusions gone."""
     if not delivery.changes and not delivery.infusions:
         return Delivery(at_s, delivery.rate_U_per_h, delivery.since_s)
     rate, since = delivery.rate_U_per_h, delivery.since_s

@@ -1,10 +1,11 @@
 """One step of the ensemble filter for a batch of patients: propagate to a fact, predict it, take it in.
 
-Deterministic square-root update of Whitaker & Hamill 2002 (no perturbed observations, so no chance in it), one
-scalar reading at a time, with three additions:
+Deterministic square-root update of Whitaker & Hamill 2002 (no perturbed observations, so no chance in it),
+one scalar reading at a time, with three additions:
 
-- a reading more than 3 predictive standard deviations away counts as if its variance were larger, so that its pull
-  is bounded (Huber), a compression artefact cannot drag the twin away and a second one in a row still can;
+- a reading more than 3 predictive standard deviations away counts as if its variance were larger, so that
+  its pull is bounded (Huber), a compression artefact cannot drag the twin away and a second one in a row
+  still can;
 - a reading below or above the sensor's range updates by the moments of the truncated predictive normal;
 - partial gain and relaxation to prior perturbations for the parameters (`ensemble_layout`).
 
@@ -38,7 +39,8 @@ class Steps(NamedTuple):
     """What one round asks of each patient; all [patients].
 
     Propagate `h_min` minutes under `u` mU/kg/min with noise of `key`, then take in the reading (NaN: none,
-    mg/dL; `censored` -1 below it, +1 above it), then a bolus (mU/kg), then a meal (g/kg, error of `meal_key`).
+    mg/dL; `censored` -1 below it, +1 above it), then a bolus (mU/kg), then a meal (g/kg, error of
+    `meal_key`).
     """
 
     h_min: PerPatient
@@ -60,7 +62,7 @@ def _noise(key: UInt32[Array, " patients"], rows: tuple[int, ...], members: int)
 
 
 def propagate(x: Ensemble, h: PerPatient, u: PerPatient, key: UInt32[Array, " patients"]) -> Ensemble:
-    """The ensemble after `h` min (0 to about 6) under a constant delivery of `u` mU/kg/min, with process noise."""
+    """The ensemble after `h` min (0 to 6) under a delivery of `u` mU/kg/min, with process noise."""
     noise = _noise(key, _NOISE_ROWS, x.shape[1])
     flux_keep = jnp.exp(-h / row.FLUX_TIME_MIN)
     flux = x[row.FLUX] * flux_keep + row.FLUX_SD * jnp.sqrt(1.0 - flux_keep * flux_keep) * noise[0]
@@ -106,7 +108,7 @@ def predicted_readings(x: Ensemble) -> Float[Array, "members patients"]:
 def update(
     x: Ensemble, reading: PerPatient, censored: Int[Array, " patients"]
 ) -> tuple[Ensemble, PerPatient, PerPatient]:
-    """The ensemble given the reading (NaN leaves it), and the mean and standard deviation predicted for it."""
+    """The ensemble given the reading (NaN leaves it), and the mean and deviation predicted for that."""
     members = x.shape[1]
     h = predicted_readings(x)
     mean = h.mean(0)

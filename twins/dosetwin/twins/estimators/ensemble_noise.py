@@ -1,8 +1,8 @@
 """Process noise that is a function of (patient, event time, row, member) and of nothing else.
 
 A counter-based hash, not a stream: the same fact gives the same noise wherever it stands in a batch, whatever
-was drawn before. The finaliser of MurmurHash3 mixes; four of its bytes are summed, which has mean 510, standard
-deviation 147.8 and is normal to 1 % between -2.5 and 2.5 (bounded at 3.4), enough for process noise.
+was drawn before. The finaliser of MurmurHash3 mixes; four of its bytes are summed, which has mean 510,
+standard deviation 147.8 and is normal to 1 % between -2.5 and 2.5 (bounded at 3.4), enough for process noise.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def standard_normal(bits: UInt32[Array, "..."]) -> Float[Array, "..."]:
     """Nearly standard normal numbers from mixed bits."""
     byte = jnp.uint32(0xFF)
     total = (bits & byte) + ((bits >> 8) & byte) + ((bits >> 16) & byte) + (bits >> 24)
-    return (total.astype(jnp.int32).astype(jnp.float32) - 510.0) * (1.0 / _BYTE_SUM_SD)
+    centred: Array = total.astype(jnp.int32).astype(jnp.float32) - 510.0
+    return centred * (1.0 / _BYTE_SUM_SD)
 
 
 def patient_key(seed: int, patient: str) -> int:

@@ -4,12 +4,12 @@ Every member draws its own parameters and its own basal glucose; the common scal
 sensitivities is then what makes the patient's basal delivery hold that glucose (a quadratic, `hovorka`). So
 total daily dose tells the twin how sensitive the patient is, as it tells a clinician.
 
-Sources. Medians: Hovorka 2004, Table 1. Coefficients of variation of S_IT, S_ID, S_IE, EGP_0 (63, 96, 59, 24 %) and
-of 1/t_maxI (25 %): the population that the group's simulator and its users draw from (Wilinska 2010;
+Sources. Medians: Hovorka 2004, Table 1. Coefficients of variation of S_IT, S_ID, S_IE, EGP_0 (63, 96, 59, 24
+%) and of 1/t_maxI (25 %): the population that the group's simulator and its users draw from (Wilinska 2010;
 Boiroux 2010), quoted from memory of these papers and to be checked against print; taken as log-normal, and
 for the three sensitivities halved on the log scale, because half of that variation is between patients
-and is already in the total daily dose (our assumption). Spread of t_maxG, A_G, basal glucose, of the glucose a
-twin is first met with, and of the share of the dose that is basal: our assumption.
+and is already in the total daily dose (our assumption). Spread of t_maxG, A_G, basal glucose, of the glucose
+a twin is first met with, and of the share of the dose that is basal: our assumption.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def prior_ensemble(
 
     plasma = u / (K_E * V_I)
     x[row.S1] = x[row.S2] = u * np.exp(x[row.LN_TI])
-    x[[row.I, row.Y1, row.Y2, row.Y3]] = plasma
+    x[[row.PLASMA, row.Y1, row.Y2, row.Y3]] = plasma
     first = FIRST_GLUCOSE_MMOL_L * np.exp(FIRST_GLUCOSE_LOG_SD * z[row.Q1])
     x[row.Q1] = first * hovorka.V_G
     x1, x2 = np.exp(x[row.LN_SIT]) * plasma, np.exp(x[row.LN_SID]) * plasma

@@ -1,9 +1,10 @@
 """One twin's book-keeping, and the plan that turns its facts into filter rounds.
 
 The twin is a function of the set of its facts. Two checkpoints stand on an absolute grid of event time
-(`WINDOW_S`): `newer` is the filter of all facts before the last grid line that facts have crossed, `older` the
-same one line earlier. A fact that arrives late restores the checkpoint before it and filters again from there,
-in (event time, uid) order; facts older than `older` are too late. That keeps at least `WINDOW_S` of facts open.
+(`WINDOW_S`): `newer` is the filter of all facts before the last grid line that facts have crossed, `older`
+the same one line earlier. A fact that arrives late restores the checkpoint before it and filters again from
+there, in (event time, uid) order; facts older than `older` are too late. That keeps at least `WINDOW_S` of
+facts open.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ KEEP, SHIFT, BOTH = 0, 1, 2
 
 
 class Step(NamedTuple):
-    """One round of one twin, in the units of `ensemble_filter.Steps`; `fact` is an index to predict for, or -1."""
+    """One round of one twin, in the units of `ensemble_filter.Steps`.
+
+    `fact` is the index of the fact to predict for, or -1.
+    """
 
     h_min: float
     u: float

@@ -5,8 +5,8 @@
     b: first-order autoregressive, standard deviation 0.06, time constant 42 min
 
 The lag is k_a,int of Wilinska et al. 2010, J Diabetes Sci Technol 4:132. The first-order autoregression, with
-coefficient 0.7 for 15 min (42 min), is Breton & Kovatchev 2008, J Diabetes Sci Technol 2:853. That the error is
-proportional and its sizes (6 %, and white 2 mg/dL and 2 %) are our assumption for a present-day sensor.
+coefficient 0.7 for 15 min (42 min), is Breton & Kovatchev 2008, J Diabetes Sci Technol 2:853. That the error
+is proportional and its sizes (6 %, and white 2 mg/dL and 2 %) are our assumption for a present-day sensor.
 """
 
 from __future__ import annotations

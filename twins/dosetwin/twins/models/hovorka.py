@@ -4,8 +4,8 @@
     dQ2/dt = x1 Q1 - (k12 + x2) Q2 ,     G = Q1 / V_G
     F01c = F01 min(1, G / 4.5) ;  F_R = 0.003 max(0, G - 9) V_G ;  x_j = S_j y_j
 
-Q1, Q2 in mmol/kg, G in mmol/L, fluxes in mmol/kg/min, S_IT and S_ID in 1/min per mU/L, S_IE in 1/(mU/L), y_j in
-mU/L. EGP is not let below zero (not in the paper; needed when x3 > 1 after a large bolus). `d` is a flux
+Q1, Q2 in mmol/kg, G in mmol/L, fluxes in mmol/kg/min, S_IT and S_ID in 1/min per mU/L, S_IE in 1/(mU/L), y_j
+in mU/L. EGP is not let below zero (not in the paper; needed when x3 > 1 after a large bolus). `d` is a flux
 nobody announced (exercise, an unannounced meal, a hormone); the paper has none.
 """
 
@@ -60,8 +60,8 @@ def advance_glucose(
 ) -> Glucose:
     """One implicit-midpoint step of `h` min (A-stable, second order, one division, no branch).
 
-    `x1`, `x2` (1/min) and `supply` = U_G + EGP + d (mmol/kg/min) are means over the step. F01c and F_R are linear
-    in Q1 on each side of their kinks; the side is the one that the step starts on.
+    `x1`, `x2` (1/min) and `supply` = U_G + EGP + d (mmol/kg/min) are means over the step. F01c and F_R are
+    linear in Q1 on each side of their kinks; the side is the one that the step starts on.
     """
     Q1, Q2 = glucose
     g = 0.5 * h

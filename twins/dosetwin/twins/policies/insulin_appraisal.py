@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
@@ -82,21 +83,21 @@ def appraise(
     )
     result = _in_batches(
         ensembles,
-        horizon.Outlook(
-            u=(_certain_rates(presents, basal) * per_rate).astype(np.float32),
-            extra_rate=((rates - basal) * per_rate).astype(np.float32),
-            bolus=(boluses * per_bolus).astype(np.float32),
-            low=low.astype(np.float32),
-            high=high.astype(np.float32),
-            bounds=bounds.astype(np.float32),
-            key=fold(keys, np.round(at_s * 1000.0).astype(np.int64).view(np.uint64)),
+        (
+            (_certain_rates(presents, basal) * per_rate).astype(np.float32),
+            ((rates - basal) * per_rate).astype(np.float32),
+            (boluses * per_bolus).astype(np.float32),
+            low.astype(np.float32),
+            high.astype(np.float32),
+            bounds.astype(np.float32),
+            fold(keys, np.round(at_s * 1000.0).astype(np.int64).view(np.uint64)),
         ),
     )
     best, feasible = result.best, result.feasible.T
     below_70, below_54 = result.below_70.T, result.below_54.T
     lowest = result.lowest.T
     index = np.arange(n)
-    bands = {
+    bands: dict[str, npt.NDArray[np.floating]] = {
         "glucose": _quantiles(result.glucose, horizon.QUANTILES),
         "insulin": _quantiles(result.insulin, horizon.QUANTILES),
     }
@@ -109,12 +110,14 @@ def appraise(
         "sensitivity_factor": ("1", factor),
         "glucose": ("mg/dL", result.glucose[:, 0]),
         "insulin_on_board": ("U", board),
-        "plasma_insulin": ("mU/L", x[:, row.I]),
+        "plasma_insulin": ("mU/L", x[:, row.PLASMA]),
         "carbohydrate_on_board": ("g", gut),
         "unannounced_glucose": ("g/h", x[:, row.FLUX] * (60.0 * 0.18016 * weight[:, None])),
     }
     stacked = _quantiles(np.stack([values for _, values in estimates.values()], 1), (0.5, 0.05, 0.95))
-    summary = {name: (unit, stacked[:, :, k]) for k, (name, (unit, _)) in enumerate(estimates.items())}
+    summary: dict[str, tuple[str, npt.NDArray[np.floating]]] = {
+        name: (unit, stacked[:, :, k]) for k, (name, (unit, _)) in enumerate(estimates.items())
+    }
     evidence = {
         "glucose_mg_dL": glucose_now.astype(float),
         "insulin_on_board_U": on_board,
@@ -168,8 +171,8 @@ def basal_U_per_h_of(daily: FloatArray) -> FloatArray:
     return basal_U_per_h(1.0) * daily
 
 
-def time_to_event(median: FloatArray, step_s: float) -> FloatArray:
-    """[n] s until the median forecast first lies below 70 or above 250 mg/dL (linear between points), else NaN."""
+def time_to_event(median: npt.NDArray[np.floating], step_s: float) -> FloatArray:
+    """[n] s until the median first lies below 70 or above 250 mg/dL (linear between points), else NaN."""
     outside = (median < horizon.LOW) | (median > horizon.HIGH)
     first = outside.argmax(1)
     index = np.arange(len(median))
@@ -196,8 +199,8 @@ def _certain_rates(presents: list[Present], basal: FloatArray) -> FloatArray:
 
 
 def _on_board(x: FloatArray, weight: FloatArray, basal: FloatArray) -> FloatArray:
-    """[n, members] U still to act beyond what the basal programme holds there (as Loop and oref0 count it)."""
-    per_kg = x[:, row.S1] + x[:, row.S2] + x[:, row.I] * V_I
+    """[n, members] U still to act beyond what the basal programme holds there (as Loop and oref0 do)."""
+    per_kg = x[:, row.S1] + x[:, row.S2] + x[:, row.PLASMA] * V_I
     programme = (basal * 1000.0 / 60.0)[:, None] * (2.0 * np.exp(x[:, row.LN_TI]) + 1.0 / K_E)
     return (per_kg * weight[:, None] - programme) / 1000.0
 
@@ -217,10 +220,12 @@ class _Result(NamedTuple):
     insulin: npt.NDArray[np.float32]
 
 
+_Outlook = tuple[npt.NDArray[np.generic], ...]
+"""The fields of `insulin_forecast.Outlook`, as numpy."""
 _PATIENT_FIRST = ("glucose", "insulin")
 
 
-def _in_batches(ensembles: npt.NDArray[np.float32], outlook: horizon.Outlook) -> _Result:
+def _in_batches(ensembles: npt.NDArray[np.float32], outlook: _Outlook) -> _Result:
     """Run the kernel over padded batches, two at a time: XLA leaves most of a second core idle in one."""
     n = len(ensembles)
     starts = range(0, n, LARGEST_BATCH)
@@ -237,14 +242,13 @@ _workers = ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1), thread_na
 
 
 def _one_batch(
-    ensembles: npt.NDArray[np.float32], outlook: horizon.Outlook, start: int
+    ensembles: npt.NDArray[np.float32], outlook: _Outlook, start: int
 ) -> list[npt.NDArray[np.generic]]:
     count = min(LARGEST_BATCH, len(ensembles) - start)
     size = max(SMALLEST_BATCH, 1 << (count - 1).bit_length())
     take = np.minimum(np.arange(start, start + size), start + count - 1)
-    part = jax.device_get(
-        horizon.forecast_batch(ensembles[take], horizon.Outlook(*(a[..., take] for a in outlook)))
-    )
+    asked = horizon.Outlook(*(jnp.asarray(values[..., take]) for values in outlook))
+    part = jax.device_get(horizon.forecast_batch(jnp.asarray(ensembles[take]), asked))
     return [
         values[:count] if name in _PATIENT_FIRST else values[..., :count]
         for name, values in zip(_Result._fields, part, strict=True)
@@ -252,13 +256,17 @@ def _one_batch(
 
 
 def _quantiles(members: npt.NDArray[np.floating], at: tuple[float, ...]) -> FloatArray:
-    """Quantiles over the last axis, moved to axis 1: [n, ..., members] -> [n, quantiles, ...]."""
+    """Quantiles over the last axis, moved to axis 1: [n, ..., members] -> [n, quantiles, ...].
+
+    At positions q (M + 1): a further draw from where the M members came from then falls between the 5 % and
+    95 % quantile 9 times in 10. The usual q (M - 1) + 1 would give 84.5 % for 32 members.
+    """
     ordered = np.sort(members, axis=-1)
-    last = ordered.shape[-1] - 1
+    count = ordered.shape[-1]
     out = []
     for q in at:
-        position = q * last
-        k = min(int(position), last - 1)
+        position = min(max(q * (count + 1) - 1.0, 0.0), count - 1.0)
+        k = min(int(position), count - 2)
         part = position - k
         out.append(ordered[..., k] * (1.0 - part) + ordered[..., k + 1] * part)
     return np.stack(out, 1).astype(np.float64)

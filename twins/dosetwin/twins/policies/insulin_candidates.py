@@ -79,7 +79,7 @@ def boluses(
 
 
 class _Orders(dict[tuple[int, int], tuple[Order, ...]]):
-    """Orders by (rate, bolus) in pump increments, made once each; a rate of -1 is none, a bolus of 0 is none."""
+    """Orders by (rate, bolus) in pump increments, made once each; a rate of -1 and a bolus of 0 are none."""
 
     def __missing__(self, key: tuple[int, int]) -> tuple[Order, ...]:
         rate, bolus = key
@@ -117,9 +117,9 @@ def orders(
 ) -> list[list[tuple[Order, ...]]]:
     """[patient][candidate]: what a candidate would order of a pump that runs `running_U_per_h`.
 
-    `rates_U_per_h`, `boluses_U` are [candidates, patients], the rest [patients]; `left_s` is what is left of a
-    temporary rate. No rate is ordered where the pump does it already: the programmed rate, or an equal temporary
-    one with more than `RENEW_BELOW_S` left. A bolus of nothing is no order.
+    `rates_U_per_h`, `boluses_U` are [candidates, patients], the rest [patients]; `left_s` is what is left of
+    a temporary rate. No rate is ordered where the pump does it already: the programmed rate, or an equal
+    temporary one with more than `RENEW_BELOW_S` left. A bolus of nothing is no order.
     """
     near = RATE_INCREMENT_U_PER_H
     same = np.abs(rates_U_per_h - running_U_per_h) < near

@@ -62,8 +62,8 @@ class Outlook(NamedTuple):
 class Forecasts(NamedTuple):
     """Scores of every candidate, and the members under the best; glucose in mg/dL, insulin in mU/L.
 
-    `lowest` is the 5 % quantile over the members of the smallest glucose of the horizon. `glucose` and `insulin`
-    start at the present and go on every 15 min.
+    `lowest` is the 5 % quantile over the members of the smallest glucose of the horizon. `glucose` and
+    `insulin` start at the present and go on every 15 min.
     """
 
     utility: Float[Array, "candidates patients"]
@@ -81,8 +81,9 @@ class Forecasts(NamedTuple):
 def risk(log_glucose: Float[Array, "..."]) -> Float[Array, "..."]:
     """Blood glucose risk 10 f^2, f = 1.509 (ln(G)^1.084 - 5.381), G in mg/dL, low side times LOW_WEIGHT.
 
-    Kovatchev et al. 1997, Diabetes Care 20:1655; used for in-silico cohorts by Magni et al. 2007, J Diabetes Sci
-    Technol 1:804. ln(G)^1.084 is taken by its quadratic in ln G over 20-600 mg/dL (error of f below 0.002).
+    Kovatchev et al. 1997, Diabetes Care 20:1655; used for in-silico cohorts by Magni et al. 2007, J Diabetes
+    Sci Technol 1:804. ln(G)^1.084 is taken by its quadratic in ln G over 20-600 mg/dL (error of f below
+    0.002).
     """
     a, b, c = _POWER
     f = 1.509 * ((a * log_glucose + b) * log_glucose + c - 5.381)
@@ -112,10 +113,10 @@ class _Scores(NamedTuple):
 def forecast(x: Ensemble, outlook: Outlook) -> Forecasts:
     """Forecast and score; `x` is [row, member, patient] at the time decided for.
 
-    The loop is a pipeline: each turn moves glucose with the action that the turn before left in the carry, while
-    it computes the next action. What a turn reads from its carry XLA does not fuse into the candidates' kernel,
-    which therefore stays one vectorised pass over [candidates, members, patients] (measured: 5 times faster
-    than slicing precomputed actions inside it).
+    The loop is a pipeline: each turn moves glucose with the action that the turn before left in the carry,
+    while it computes the next action. What a turn reads from its carry XLA does not fuse into the candidates'
+    kernel, which therefore stays one vectorised pass over [candidates, members, patients] (measured: 5 times
+    faster than slicing precomputed actions inside it).
     """
     members = x.shape[1]
     h = jnp.float32(STEP_MIN)
@@ -223,8 +224,8 @@ def within_constraints(
 ) -> Bool[Array, "candidates patients"]:
     """Whether a candidate adds no more risk than `bounds` to what the first (no insulin for 30 min) leaves.
 
-    Added risk, because what no insulin order can avert must not decide between orders; where the risk is above
-    ALWAYS_70 or ALWAYS_54 nothing may be added.
+    Added risk, because what no insulin order can avert must not decide between orders; where the risk is
+    above ALWAYS_70 or ALWAYS_54 nothing may be added.
     """
     added_70, added_54 = below_70 - below_70[:1], below_54 - below_54[:1]
     slack = 1e-6
@@ -246,9 +247,9 @@ def choose(
 
 
 def _fifth_percentile(values: Float[Array, "candidates members patients"]) -> Float[Array, "..."]:
-    """5 % quantile over the members, between its two neighbours, which are found by rank."""
+    """5 % quantile over the members (position q (M + 1)), its two neighbours found by rank."""
     count = values.shape[1]
-    position = 0.05 * (count - 1)
+    position = 0.05 * (count + 1) - 1.0
     k = int(position)
     index = jnp.arange(count)
     first = index[:, None, None] < index[:, None]

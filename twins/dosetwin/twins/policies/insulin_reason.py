@@ -32,5 +32,6 @@ def reason(
     )
     choice = f"{candidate} ({what})" if what else f"{candidate}, as the pump already does"
     if not feasible:
-        return f"{choice}: no option keeps the risk of low glucose within bounds, this has the least; {expected}; {basis}."
+        choice += ": no option keeps the risk of low glucose within bounds, this has the least"
+        return f"{choice}; {expected}; {basis}."
     return f"{choice}: {expected}; {basis}."
