@@ -47,7 +47,7 @@ def obey(state: ControlState, action: Action, verifier: Verifier, control: Contr
         return _clear(state, action, act)
     if isinstance(act, ChangeMode):
         return _change_mode(state, action, act)
-    state.verdict(action)
+    state.act(action)
     return []
 
 

@@ -22,6 +22,8 @@ def escalations(state: ControlState, known_until_s: float, control: ControlSetti
         if not alert.wants_a_person(now) or alert.priority(now) == "low":
             continue
         since_s = _waiting_since_s(alert)
+        if state.seen_s.get(alert.alert, since_s - 1.0) >= since_s:
+            continue  # a person acted on it; the event that says so is about to be written
         level = max((step.level for step in alert.escalations if step.at.timestamp() > since_s), default=0)
         due = [
             (step, since_s + after_s)

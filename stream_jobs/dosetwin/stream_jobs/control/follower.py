@@ -64,7 +64,7 @@ class Batch:
     alerts: list[Alert] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     answers: list[Acknowledgement] = field(default_factory=list)
-    verdicts: list[Action] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
     heard_s: dict[tuple[str, str], float] = field(default_factory=dict)
     known_until_wall_s: float | None = None
     heard_until_wall_s: float | None = None
@@ -210,7 +210,7 @@ class Follower:
             self._verifier.verify(action)
         except SignatureError:
             return
-        batch.verdicts.append(action)
+        batch.actions.append(action)
 
     def _remember(self, client: KafkaConsumer, oldest: dict[int, Order]) -> None:
         """Commit from where a start must read `commands`, with the time from which it is answered."""

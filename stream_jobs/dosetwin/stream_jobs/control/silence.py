@@ -61,7 +61,7 @@ def silences(state: ControlState, known_until_s: float, control: ControlSettings
             if heard_s is None:
                 heard_s = max(state.enrolled_s.get(enrolment.patient, 0.0), state.listening_since_s)
             silent_s = known_until_s - heard_s
-            if silent_s > LATE_INTERVALS * interval_s:
+            if silent_s >= min(LATE_INTERVALS, control.silent_factor) * interval_s:
                 due_s = heard_s + control.silent_factor * interval_s
                 late[enrolment.ward].append(
                     Quiet(enrolment, device.device, heard_s, silent_s, due_s, interval_s)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from dosetwin.platform.alert_state import AlertBook, AlertState
 from dosetwin.platform.clock import PlatformClock, instant
 from dosetwin.platform.contracts import (
+    AcknowledgeAlert,
     Acknowledgement,
     Action,
     Alert,
     ApproveProposal,
+    ClearAlert,
     Command,
     DeadLetter,
     Enrolment,
@@ -52,6 +54,8 @@ class ControlState:
         """Terminal acknowledgements by command; they may come before their command does."""
         self.verdicts: dict[str, Action] = {}
         """Approvals and refusals by proposal, signature checked."""
+        self.seen_s: dict[str, float] = {}
+        """When a person last acted on an alert, signature checked: known before the act is carried out."""
         self.heard_s: dict[tuple[str, str], float] = {}
         """When the broker last took a reading, by patient and device."""
         self.listening_since_s: float = 0.0
@@ -106,10 +110,14 @@ class ControlState:
         if known is None or known.device == "watchdog":
             self.answers[answer.command_id] = answer
 
-    def verdict(self, action: Action) -> None:
-        """Take what a person decided on a proposal; the first counts."""
-        if isinstance(action.act, ApproveProposal | RefuseProposal):
-            self.verdicts.setdefault(action.act.proposal_id, action)
+    def act(self, action: Action) -> None:
+        """Take what a person did: on a proposal the first act counts, on an alert the last."""
+        act = action.act
+        if isinstance(act, ApproveProposal | RefuseProposal):
+            self.verdicts.setdefault(act.proposal_id, action)
+        elif isinstance(act, AcknowledgeAlert | ClearAlert):
+            at_s = action.at.timestamp()
+            self.seen_s[act.alert] = max(at_s, self.seen_s.get(act.alert, at_s))
 
     def readings(self, heard_s: Mapping[tuple[str, str], float]) -> None:
         """Take when devices were last heard."""
@@ -143,6 +151,8 @@ class ControlState:
     def forget(self, before_s: float) -> None:
         """Forget closed alerts, and answers to commands that nobody waits for any more."""
         self.book.forget_closed(self.clock.now(), instant(before_s))
+        for alert in [alert for alert, at_s in self.seen_s.items() if at_s < before_s]:
+            del self.seen_s[alert]
         stale = [
             command
             for command, answer in self.answers.items()

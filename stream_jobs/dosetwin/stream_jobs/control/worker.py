@@ -10,41 +10,20 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
 import msgspec
 
 from dosetwin.platform.clock import instant
-from dosetwin.platform.codec import decoder, encode
-from dosetwin.platform.contracts import (
-    Acknowledgement,
-    Action,
-    AlertAcknowledged,
-    AlertCleared,
-    AlertEscalated,
-    AlertRaised,
-    DeadLetter,
-    DeadLetterReason,
-    Dose,
-    Enrolment,
-)
+from dosetwin.platform.codec import decoder
+from dosetwin.platform.contracts import Action, AlertRaised, DeadLetter, DeadLetterReason, Dose, Enrolment
 from dosetwin.platform.errors import TopicError
 from dosetwin.platform.metrics import ControlMetrics
 from dosetwin.platform.settings import Settings
 from dosetwin.platform.topic_admin import topic_states
-from dosetwin.platform.topics import (
-    ACKNOWLEDGEMENTS,
-    ACTIONS,
-    ALERTS,
-    DEAD_LETTERS,
-    DOSES,
-    ENROLMENTS,
-    MAXIMUM_RECORD_BYTES,
-    Topic,
-    partition_of,
-)
+from dosetwin.platform.topics import ACTIONS, DOSES, ENROLMENTS, MAXIMUM_RECORD_BYTES, Topic
 from dosetwin.stream_jobs.control.actions import Unacceptable, obey
 from dosetwin.stream_jobs.control.adherence import Adherence
 from dosetwin.stream_jobs.control.commands import GRACE_S, command_messages
@@ -52,7 +31,8 @@ from dosetwin.stream_jobs.control.enrolment import fault_of
 from dosetwin.stream_jobs.control.escalation import escalations
 from dosetwin.stream_jobs.control.follower import Batch, Follower
 from dosetwin.stream_jobs.control.silence import silences
-from dosetwin.stream_jobs.control.state import ControlState, Message, Order
+from dosetwin.stream_jobs.control.state import ControlState, Order
+from dosetwin.stream_jobs.control.writer import Writer
 
 SWEEP_EVERY_S = 0.25
 SILENCE_EVERY_S = 1.0
@@ -62,12 +42,6 @@ GRACE_WALL_S = 2.0
 BATCH_EVENTS = 500
 SESSION_TIMEOUT_S = 10.0
 FAILED = 70
-ALERT_KEYS = {
-    AlertRaised: "raised",
-    AlertCleared: "cleared",
-    AlertEscalated: "escalated",
-    AlertAcknowledged: "acknowledged",
-}
 
 _log = logging.getLogger(__name__)
 
@@ -88,9 +62,7 @@ class Control:
         self._heard_until_wall_s: float | None = None
         self._known = asyncio.Condition()
         self._stop = threading.Event()
-        self._outputs = {
-            topic.name: self._topic(topic) for topic in (ALERTS, ACKNOWLEDGEMENTS, ENROLMENTS, DEAD_LETTERS)
-        }
+        self._writer = Writer(settings, self._topic, self.state, self.metrics)
         for topic, handle in (
             (ENROLMENTS, self._on_enrolment),
             (ACTIONS, self._on_action),
@@ -141,8 +113,8 @@ class Control:
             state.order(order)
         for answer in batch.answers:
             state.answer(answer)
-        for verdict in batch.verdicts:
-            state.verdict(verdict)
+        for action in batch.actions:
+            state.act(action)
         state.readings(batch.heard_s)
         for topic, count in batch.records.items():
             self.metrics.events[topic].inc(count)
@@ -205,7 +177,7 @@ class Control:
         except Unacceptable as refused:
             await self._refuse(ACTIONS, event, refused.reason, refused.detail, action.patient)
         else:
-            await self._write(messages)
+            await self._writer.write(messages)
 
     async def _on_dose(self, event: Any) -> None:
         try:
@@ -215,7 +187,7 @@ class Control:
         source = f"{DOSES.name}/{event.message.partition}:{event.message.offset}"
         messages = self._adherence.take(dose, source, self.state)
         self.metrics.missed_doses.inc(sum(isinstance(message, AlertRaised) for message in messages))
-        await self._write(messages)
+        await self._writer.write(messages)
 
     async def _refuse(
         self, topic: Topic, event: Any, reason: DeadLetterReason, detail: str, patient: str
@@ -232,35 +204,37 @@ class Control:
             key=event.key or b"",
             patient=patient,
         )
-        await self._write([letter])
+        await self._writer.write([letter])
 
     # --- acting on time ------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        await self._knows(0.0)
         silence_due_s = 0.0
         loop = asyncio.get_running_loop()
         grace_s = max(GRACE_S, GRACE_WALL_S * self.clock.speed)
         control = self.settings.control
         try:
+            await self._knows(0.0)
             while not self.app.should_stop:
                 assert self._known_until_wall_s is not None
                 known_until_s = self.clock.event_s(self._known_until_wall_s)
                 messages, settled = command_messages(self.state, known_until_s, control, grace_s)
-                await self._write(messages)
+                await self._writer.write(messages)
                 for order in settled:
                     self.state.settle(order)
-                await self._write(escalations(self.state, known_until_s, control))
+                await self._writer.write(escalations(self.state, known_until_s, control))
                 if loop.time() >= silence_due_s:
                     silence_due_s = loop.time() + SILENCE_EVERY_S
                     if self._heard_until_wall_s is not None:
                         heard_until_s = self.clock.event_s(self._heard_until_wall_s)
-                        await self._write(silences(self.state, heard_until_s, control))
+                        await self._writer.write(silences(self.state, heard_until_s, control))
                     self.state.forget(known_until_s - FORGET_AFTER_S)
                     self._gauges()
                 await asyncio.sleep(SWEEP_EVERY_S)
         except Exception as error:
             self.die(error)
+        finally:
+            self._stop.set()
 
     def _gauges(self) -> None:
         now = self.clock.now()
@@ -270,39 +244,6 @@ class Control:
         for priority, count in counts.items():
             self.metrics.open_alerts[priority].set(count)
         self.metrics.open_commands.set(len(self.state.orders))
-
-    # --- writing -------------------------------------------------------------------------------------
-
-    async def _write(self, messages: Sequence[Message]) -> None:
-        """Put messages on the broker, and into the state once it has them all."""
-        if not messages:
-            return
-        sent = [await self._send(message) for message in messages]
-        for future in sent:
-            await future
-        self.state.written(messages)
-        for message in messages:
-            if isinstance(message, AlertRaised):
-                self.metrics.alerts[message.kind, message.priority].inc()
-            elif isinstance(message, AlertEscalated):
-                self.metrics.escalations[str(message.level)].inc()
-            elif isinstance(message, Acknowledgement):
-                self.metrics.watchdog_expiries.inc()
-
-    async def _send(self, message: Message) -> Awaitable[Any]:
-        if isinstance(message, DeadLetter):
-            topic, key, partition = DEAD_LETTERS, message.patient.encode() or message.key, message.partition
-        else:
-            partition = partition_of(message.patient, self.kafka.partitions)
-            topic, key = ENROLMENTS, message.patient.encode()
-            if isinstance(message, Acknowledgement):
-                topic = ACKNOWLEDGEMENTS
-            elif not isinstance(message, Enrolment):
-                topic, key = ALERTS, f"{message.alert}/{ALERT_KEYS[type(message)]}".encode()
-        sent: Awaitable[Any] = await self._outputs[topic.name].send(
-            key=key, value=encode(message), partition=partition
-        )
-        return sent
 
     # --- life ----------------------------------------------------------------------------------------
 
@@ -318,6 +259,8 @@ class Control:
         (self.settings.data_dir / "control").mkdir(parents=True, exist_ok=True)
         with self.metrics:
             self.metrics.serve(self.settings.metrics.address, self.settings.metrics.control_port)
+            for chatty in ("kafka", "aiokafka", "faust", "mode"):
+                logging.getLogger(chatty).setLevel(logging.WARNING)
             worker = faust.Worker(self.app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
             worker.execute_from_commandline()
 
