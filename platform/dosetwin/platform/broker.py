@@ -122,11 +122,11 @@ class Broker:
         return self._process.wait()
 
     def last_log_lines(self, count: int = LOG_LINES_SHOWN) -> str:
-        """The end of the log."""
+        """The end of the log, without the frames of stack traces, which push the cause out of sight."""
         if not self.log_path.exists():
             return ""
         with self.log_path.open(errors="replace") as log:
-            return "".join(deque(log, count)).rstrip()
+            return "".join(deque((line for line in log if not line.startswith("\tat ")), count)).rstrip()
 
     def __enter__(self) -> Self:
         self.start()

@@ -12,7 +12,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from dosetwin.platform.codec import encode
+from dosetwin.platform.codec import decode, encode
 from dosetwin.platform.contracts import Action, Command
 from dosetwin.platform.errors import SignatureError
 
@@ -28,8 +28,13 @@ class Signer:
         self.key_id: str = key_id(self.public_key)
 
     def sign(self, message: Signed) -> Signed:
-        """The message with `key_id` and `signature` filled in."""
+        """The message as its reader will decode it, with `key_id` and `signature` filled in.
+
+        Once over the wire first: an amount given as the integer 1 is read back as 1.0, which is written
+        with other bytes than those that were signed.
+        """
         unsigned = msgspec.structs.replace(message, key_id=self.key_id, signature="")
+        unsigned = decode(encode(unsigned), type(message))
         signature = base64.b64encode(self._key.sign(encode(unsigned))).decode()
         return msgspec.structs.replace(unsigned, signature=signature)
 
