@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -104,6 +105,7 @@ class DiabetesInputs(NamedTuple):
     noise: Float[Array, " n"]
 
 
+@jax.jit
 def initial(parameters: DiabetesParameters) -> DiabetesState:
     """The basal steady state: `Gb` under the basal rate `u_b`, an empty stomach, sensitivity 1."""
     p = parameters

@@ -13,6 +13,7 @@ A plausible signal for the screen, not a model of the circulation.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -50,6 +51,7 @@ class HaemodynamicInputs(NamedTuple):
     noise: Float[Array, "3 n"]
 
 
+@partial(jax.jit, static_argnames="n")
 def sample_population(key: PRNGKeyArray, n: int) -> HaemodynamicParameters:
     """`n` adults."""
     normal = jnp.clip(jax.random.normal(key, (8, n)), -2.0, 2.0)
@@ -64,6 +66,7 @@ def sample_population(key: PRNGKeyArray, n: int) -> HaemodynamicParameters:
     )
 
 
+@jax.jit
 def initial(parameters: HaemodynamicParameters) -> HaemodynamicState:
     """The daily means, without noise."""
     p = parameters

@@ -19,6 +19,7 @@ CV of 130 % therefore understated: the tail gives volumes of hundreds of litres.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -60,6 +61,7 @@ class InfectionInputs(NamedTuple):
     noise: Float[Array, " n"]
 
 
+@partial(jax.jit, static_argnames="n")
 def sample_population(key: PRNGKeyArray, n: int) -> InfectionParameters:
     """`n` adults like those of the paper: age 16-97 (median 66), weight 40-159 kg (median 72), CLcr 66."""
     keys = jax.random.split(key, 6)
@@ -89,6 +91,7 @@ def production(parameters: InfectionParameters) -> Float[Array, " n"]:
     return (140.0 - p.age_a) * p.weight_kg * (0.85 + 0.15 * p.male) / 72.0
 
 
+@jax.jit
 def initial(parameters: InfectionParameters) -> InfectionState:
     """Before the first dose: no drug, creatinine steady at the initial clearance."""
     nothing = jnp.zeros_like(parameters.age_a)
