@@ -31,6 +31,12 @@ def test_the_broker_keeps_its_data_moves_off_a_taken_port_and_starts_afresh(tmp_
         with pytest.raises(BrokerError, match="another broker") as caught:
             Broker(tmp_path, port=0).start()
         assert f"kill {broker.pid}" in caught.value.remedy
+        # the lock is the Java process's, too: it holds where whoever started the broker was killed
+        lock = broker._lock
+        assert lock is not None
+        lock.close()
+        with pytest.raises(BrokerError, match="another broker"):
+            Broker(tmp_path, port=0).start()
         first_port, pid = broker.port, broker.pid
         assert broker.start() == broker.bootstrap, "starting again is nothing"
     assert not _lives(pid)

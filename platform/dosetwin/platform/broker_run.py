@@ -26,7 +26,8 @@ def run_broker(settings: Settings, *, fresh: bool, topics: bool) -> None:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
+        # while it starts, either breaks off the start, which cleans up after itself
+        signal.signal(number, signal.default_int_handler)
     broker = Broker(
         settings.data_dir / "broker",
         settings.broker.port,
@@ -37,6 +38,8 @@ def run_broker(settings: Settings, *, fresh: bool, topics: bool) -> None:
     with console.status("Starting Apache Kafka ..."):
         bootstrap = broker.start()
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, ask_to_stop)
         console.print(f"Apache Kafka answers at [bold]{bootstrap}[/] (process {broker.pid}).")
         console.print(f"Data {broker.data_dir}, log {broker.log_path}.")
         if topics:
