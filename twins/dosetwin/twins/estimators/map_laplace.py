@@ -1,7 +1,7 @@
 """Maximum a posteriori etas, Laplace covariance, importance-weighted posterior samples. One patient; vmap it.
 
-The mode is found by a quasi-Newton iteration with exact gradients, always from z = 0: the result is a function
-of the history alone. Samples are drawn from a Student t around the mode with the Laplace covariance and
+The mode is found by a quasi-Newton iteration with exact gradients, always from z = 0: the result is
+a function of the history alone. Samples are drawn from a Student t around the mode with the Laplace covariance and
 weighted by the exact posterior; the effective sample size says how well that went.
 """
 
@@ -104,7 +104,7 @@ def find_mode(
 
 
 def _secant(H: Float[Array, "K K"], s: Float[Array, " K"], y: Float[Array, " K"]) -> Float[Array, "K K"]:
-    """The BFGS update of the inverse Hessian H: step s changed the gradient by y; H where that is unusable."""
+    """The BFGS update of the inverse Hessian H: s changed the gradient by y; H where it is unusable."""
     Hy = H @ y
     sy, yHy = s @ y, y @ Hy
     usable = sy > 1e-3 * jnp.sqrt((s @ s) * (y @ y))
