@@ -107,42 +107,35 @@ def test_the_readme_names_its_two_commands_and_they_are_targets() -> None:
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{relative(document)}: make {target}"
 
 
-@pytest.mark.parametrize("command", sorted(commands_named()))
-def test_every_command_named_in_a_document_has_a_help_page(command: str, tmp_path: Path) -> None:
-    result = subprocess.run(
+@cache
+def help_page(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [DOSETWIN, command, "--help"],
-        cwd=tmp_path,
+        env=os.environ | {"COLUMNS": "300", "TERM": "dumb"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("command", sorted(commands_named()))
+def test_every_command_named_in_a_document_has_a_help_page(command: str) -> None:
+    result = help_page(command)
     assert result.returncode == 0, f"named in {commands_named()[command]}: {result.stderr}"
     assert "Usage" in result.stdout
 
 
 def test_options_in_documents_exist() -> None:
     """Each `--option` on a line that calls dosetwin is in that command's help."""
-    wrong = []
-    pages: dict[str, str] = {}
-    for path in documents():
-        for line in code(path.read_text()).splitlines():
-            for call in re.findall(r"\bdosetwin ([a-z][a-z-]+)((?: +[^\s|&;)#]+)*)", line):
-                command, rest = call
-                if command not in pages:
-                    pages[command] = subprocess.run(
-                        [DOSETWIN, command, "--help"],
-                        capture_output=True,
-                        text=True,
-                        timeout=60,
-                        check=False,
-                        env={"COLUMNS": "300", "TERM": "dumb", "PATH": "/usr/bin:/bin"},
-                    ).stdout
-                wrong += [
-                    f"{relative(path)}: dosetwin {command} {option}"
-                    for option in re.findall(r"(--[a-z][a-z-]*)", rest)
-                    if option not in pages[command]
-                ]
+    wrong = [
+        f"{relative(path)}: dosetwin {command} {option}"
+        for path in documents()
+        for line in code(path.read_text()).splitlines()
+        for command, rest in re.findall(r"\bdosetwin ([a-z][a-z-]+)((?: +[^\s|&;)#]+)*)", line)
+        for option in re.findall(r"(--[a-z][a-z-]*)", rest)
+        if option not in help_page(command).stdout
+    ]
     assert not wrong
 
 

@@ -132,14 +132,13 @@ def test_each_alert_rule_is_tried_and_fires() -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize(("where", "expression"), expressions())
-def test_every_expression_parses(where: str, expression: str, tmp_path: Path) -> None:
-    rule = tmp_path / "rule.yml"
-    expression = expression.strip().replace("$__rate_interval", "1m")
-    rule.write_text(
-        json.dumps(
-            {"groups": [{"name": "g", "rules": [{"record": "checked:expression", "expr": expression}]}]}
-        )
-    )
-    result = promtool("check", "rules", str(rule))
-    assert result.returncode == 0, f"{where}: {result.stderr}"
+def test_every_expression_parses(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"panel:{number}", "expr": expression.strip().replace("$__rate_interval", "1m")}
+        for number, (_, expression) in enumerate(expressions())
+    ]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    result = promtool("check", "rules", str(file))
+    assert result.returncode == 0, result.stderr
+    assert f"{len(rules)} rules found" in result.stdout

@@ -52,6 +52,7 @@ def test_no_clock_and_no_ambient_chance(path: Path) -> None:
         ("import jax\njax.random.normal(key)", 0),
         ("import numpy as np\nnp.random.default_rng()", 1),
         ("import numpy as np\nnp.random.default_rng(3)", 0),
+        ("import numpy as np\nnp.random.Philox(key=3)", 0),
         ("import uuid\nuuid.uuid4()", 1),
     ],
 )
