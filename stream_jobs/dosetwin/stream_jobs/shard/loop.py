@@ -16,17 +16,21 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, Offse
 
 from dosetwin.platform.clock import instant
 from dosetwin.platform.contracts import AlertCleared, AlertRaised, TwinSnapshot
+from dosetwin.platform.errors import TopicError
 from dosetwin.platform.identifiers import PLATFORM, identifier
 from dosetwin.platform.kafka_clients import consumer, transactional_producer
 from dosetwin.platform.metrics import ShardMetrics
 from dosetwin.platform.settings import Settings
 from dosetwin.platform.topics import ALERTS, COMMANDS, ENROLMENTS, OVERSIZE_BYTES, SOURCES, partition_of
 from dosetwin.stream_jobs.shard.intake import Record, records
+from dosetwin.stream_jobs.shard.merge import AppendOrder
 from dosetwin.stream_jobs.shard.recovery import recover
 from dosetwin.stream_jobs.shard.snapshots import due, pack
 from dosetwin.stream_jobs.shard.turn import Turn
 
 LAG_EVERY_S = 1.0
+MERGED = tuple(topic.name for topic in SOURCES if topic is not ENROLMENTS)
+"""Topics that are worked on in the order of their append; enrolments go ahead of everything."""
 SESSION_TIMEOUT_MS = 10_000
 
 _log = logging.getLogger(__name__)
@@ -61,6 +65,8 @@ class Shard:
         self._positions: dict[tuple[str, int], int] = {}
         self._output_ends: dict[tuple[str, int], int] = {}
         self._owned: set[int] = set()
+        self._order = AppendOrder()
+        self._paused: set[TopicPartition] = set()
         self._lag_at_s = 0.0
         self._lag = 0
         self._behind_alert: str | None = None
@@ -86,9 +92,14 @@ class Shard:
             heartbeat_interval_ms=2_000,
             max_poll_interval_ms=300_000,
         )
-        self._consumer.subscribe(
-            [self.kafka.topic(topic.name) for topic in SOURCES], listener=self._assignment
-        )
+        topics = [self.kafka.topic(topic.name) for topic in SOURCES]
+        for topic in topics:
+            if not self._consumer.partitions_for_topic(topic):
+                raise TopicError(
+                    f"topic {topic} does not exist at {self.kafka.bootstrap}",
+                    remedy="declare the topics first: dosetwin topics",
+                )
+        self._consumer.subscribe(topics, listener=self._assignment)
         _log.info("shard %d joins %s at %s", self.index, self.kafka.group("shards"), self.kafka.bootstrap)
         while not stop.is_set():
             self._step()
@@ -97,14 +108,21 @@ class Shard:
 
     def _step(self) -> None:
         started = time.perf_counter()
-        polled = self._consumer.poll(
-            timeout_ms=self.settings.shards.poll_ms, max_records=self.settings.shards.batch_records
-        )
-        batch = list(records(polled, self._prefix))
+        limit = self.settings.shards.batch_records
+        wait_ms = 0 if self._order.waiting() else self.settings.shards.poll_ms
+        polled = list(records(self._consumer.poll(timeout_ms=wait_ms, max_records=limit), self._prefix))
+        batch: list[Record] = []
         if self._assignment.changed:
             self._assignment.changed = False
+            self._order.clear()
+            self._paused.clear()
             self._take_over()
-            batch = self._poll_enrolments() + [r for r in batch if r.partition in self._owned]
+            polled = []
+            batch = self._poll_enrolments()
+        batch.extend(record for record in polled if record.topic == ENROLMENTS.name)
+        self._order.add(record for record in polled if record.topic != ENROLMENTS.name)
+        self._pause_overfull()
+        batch.extend(self._order.release(MERGED, self._caught_up, limit))
         if batch:
             self.metrics.poll_seconds.observe(time.perf_counter() - started)
         self._work(batch)
@@ -112,6 +130,21 @@ class Shard:
             self.metrics.batch_records.observe(len(batch))
             self.metrics.batch_seconds.observe(time.perf_counter() - started)
         self._measure_lag()
+
+    def _caught_up(self, topic: str, partition: int) -> bool:
+        """Whether everything the broker had at the last fetch of a topic's partition was polled."""
+        tp = TopicPartition(self.kafka.topic(topic), partition)
+        if tp in self._paused:
+            return False
+        highwater = self._consumer.highwater(tp)
+        return highwater is not None and self._consumer.position(tp) >= highwater
+
+    def _pause_overfull(self) -> None:
+        wanted = {TopicPartition(self.kafka.topic(t), p) for t, p in self._order.overfull()}
+        if wanted != self._paused:
+            self._consumer.resume(*(self._paused - wanted))
+            self._consumer.pause(*(wanted - self._paused))
+            self._paused = wanted
 
     def _work(self, batch: list[Record]) -> None:
         turn = self.turn
@@ -232,6 +265,20 @@ class Shard:
                 )
         self._owned = owned
         self.metrics.partitions.set(len(owned))
+        self._seek_to_positions()
+
+    def _seek_to_positions(self) -> None:
+        """Poll on from what was committed.
+
+        A partition that stayed here keeps its old fetch position, which is ahead by the records that were
+        polled and dropped.
+        """
+        for tp in self._consumer.assignment():
+            position = self._positions.get((tp.topic.removeprefix(self._prefix), tp.partition), 0)
+            if position:
+                self._consumer.seek(tp, position)
+            else:
+                self._consumer.seek_to_beginning(tp)
 
     def _release(self, partition: int) -> None:
         self.turn.roster.release(partition)
@@ -258,7 +305,7 @@ class Shard:
                     break
         finally:
             still = self._consumer.assignment()
-            self._consumer.resume(*[tp for tp in others if tp in still])
+            self._consumer.resume(*[tp for tp in others if tp in still and tp not in self._paused])
         return found
 
     def _measure_lag(self) -> None:

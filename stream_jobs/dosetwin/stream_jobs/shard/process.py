@@ -45,7 +45,8 @@ def serve(settings: Settings, index: int, stop: threading.Event, *, restarts: in
 def prepare(settings: Settings, index: int) -> None:
     """Log to data_dir/logs/shard-N.log and keep compiled programs in data_dir/jax-cache.
 
-    Call it before JAX is imported: it reads both from the environment."""
+    Call it before JAX is imported: it reads both from the environment.
+    """
     logs = settings.data_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(

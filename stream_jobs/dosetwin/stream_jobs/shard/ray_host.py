@@ -143,9 +143,7 @@ class ShardSupervisor:
     def _write(self) -> None:
         path = self._settings.data_dir / SHARDS_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = [
-            {"index": seat.index, "pid": seat.pid, "restarts": seat.restarts} for seat in self._seats
-        ]
+        content = [{"index": seat.index, "pid": seat.pid, "restarts": seat.restarts} for seat in self._seats]
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(content))
         fresh.replace(path)

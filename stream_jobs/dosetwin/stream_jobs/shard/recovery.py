@@ -7,6 +7,7 @@ that was lost. What was decided is not computed again: the shard reads back its 
 
 from __future__ import annotations
 
+import heapq
 import logging
 from dataclasses import dataclass
 
@@ -135,9 +136,10 @@ def _batches(
     offsets: dict[str, int],
     committed: dict[str, int],
 ) -> list[list[Record]]:
-    """The source records to replay: every enrolment first, then the others topic by topic."""
-    batches: list[list[Record]] = []
-    for topic in sorted(SOURCES, key=lambda source: source.name != ENROLMENTS.name):
+    """The source records to replay: every enrolment first, then the others as they were appended."""
+    enrolments: list[Record] = []
+    others: list[list[Record]] = []
+    for topic in SOURCES:
         start, end = offsets.get(topic.name, 0), committed.get(topic.name, 0)
         if start >= end:
             continue
@@ -150,9 +152,13 @@ def _batches(
                 remedy="raise the topic's retention above the snapshot interval; to accept the loss, delete "
                 "the patients' snapshots and enrol them again",
             )
-        records = list(_read(kafka, reader, topic.name, partition, start, end))
-        batches.extend(records[i : i + REPLAY_RECORDS] for i in range(0, len(records), REPLAY_RECORDS))
-    return batches
+        records = _read(kafka, reader, topic.name, partition, start, end)
+        if topic is ENROLMENTS:
+            enrolments = records
+        else:
+            others.append(records)
+    merged = list(heapq.merge(*others, key=lambda record: record.appended_ms))
+    return [enrolments] + [merged[i : i + REPLAY_RECORDS] for i in range(0, len(merged), REPLAY_RECORDS)]
 
 
 def _read_back(
