@@ -29,9 +29,9 @@ def impurities(tree: ast.AST) -> Iterator[str]:
             call = ast.unparse(node.func)
             if call in CLOCKS | CHANCE:
                 yield f"line {node.lineno}: {call}()"
-            elif call.startswith(("np.random.", "numpy.random.")) and not (
-                node.args and call.endswith(SEEDED)
-            ):
+            elif call.startswith(("np.random.", "numpy.random.")):
+                if call.endswith(SEEDED) and (node.args or node.keywords):
+                    continue
                 yield f"line {node.lineno}: {call}() without a seed"
 
 
