@@ -296,11 +296,6 @@ class FleetMetrics(ProcessMetrics):
         )
         self.step_seconds = self._histogram("dosetwin_fleet_step_seconds", "One step of all plants.")
         self.behind_seconds = gauge("dosetwin_fleet_behind_seconds", "How late the fleet is on its clock.")
-        self.round_trip_seconds = self._histogram(
-            "dosetwin_fleet_round_trip_seconds",
-            "Device sent its reading to a device holding the command it caused.",
-            buckets=LATENCY_BUCKETS_S,
-        )
 
 
 class DashboardMetrics(ProcessMetrics):
