@@ -10,11 +10,12 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import faust
 import msgspec
+from mode import Service
 
 from dosetwin.platform.clock import instant
 from dosetwin.platform.codec import decoder
@@ -40,10 +41,27 @@ FORGET_AFTER_S = 7 * 86_400.0
 GRACE_WALL_S = 2.0
 """How long a device's answer may be under way, wall time."""
 BATCH_EVENTS = 500
-SESSION_TIMEOUT_S = 10.0
+SESSION_TIMEOUT_S = 6.0
+"""The least a broker takes by default: so long a killed worker keeps its successor out of the group."""
 FAILED = 70
 
 _log = logging.getLogger(__name__)
+
+
+class Background(Service):
+    """Runs beside the Faust app, from before it joins its group.
+
+    After a SIGKILL the group lets nobody in until the dead member's session is over; watchdogs do not wait.
+    """
+
+    def __init__(self, *jobs: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        self._jobs = jobs
+
+    async def on_start(self) -> None:
+        """Start the jobs."""
+        for job in self._jobs:
+            self.add_future(job())
 
 
 class Control:
@@ -69,8 +87,6 @@ class Control:
             (DOSES, self._on_dose),
         ):
             self.app.agent(self._topic(topic), name=f"control-{topic.name}")(self._agent(topic, handle))
-        self.app.task(self._follow)
-        self.app.task(self._watch)
 
     def _topic(self, topic: Topic) -> Any:
         raw: dict[str, Any] = {
@@ -232,7 +248,8 @@ class Control:
                     self._gauges()
                 await asyncio.sleep(SWEEP_EVERY_S)
         except Exception as error:
-            self.die(error)
+            if not self.app.should_stop:
+                self.die(error)
         finally:
             self._stop.set()
 
@@ -261,7 +278,13 @@ class Control:
             self.metrics.serve(self.settings.metrics.address, self.settings.metrics.control_port)
             for chatty in ("kafka", "aiokafka", "faust", "mode"):
                 logging.getLogger(chatty).setLevel(logging.WARNING)
-            worker = faust.Worker(self.app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
+            worker = faust.Worker(
+                self.app,
+                Background(self._follow, self._watch),
+                loglevel=loglevel,
+                quiet=True,
+                redirect_stdouts=False,
+            )
             worker.execute_from_commandline()
 
 
