@@ -232,7 +232,9 @@ class ShardMetrics(ProcessMetrics):
         self.twins_bytes = Labelled(
             gauge("dosetwin_twins_bytes", "Memory that the banks take, by therapy.", "therapy")
         )
-        self.compilations = counter("dosetwin_compilations_total", "JAX programs compiled.")
+        self.compilations = counter(
+            "dosetwin_compilations_total", "JAX programs compiled, or loaded from the compilation cache."
+        )
         self.snapshots = counter("dosetwin_snapshots_total", "Twin snapshot chunks written.")
         self.snapshot_bytes = counter("dosetwin_snapshot_bytes_total", "Bytes of them.")
         self.recovery_seconds = histogram(

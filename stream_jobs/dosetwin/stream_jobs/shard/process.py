@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from dosetwin.platform.metrics import ShardMetrics
 from dosetwin.platform.settings import Settings
 
 
@@ -32,6 +33,7 @@ def serve(settings: Settings, index: int, stop: threading.Event, *, restarts: in
     log = logging.getLogger(__name__)
     try:
         shard = Shard(settings, index, restarts=restarts)
+        _count_compilations(shard.metrics)
         port = settings.metrics.shard_port
         shard.metrics.serve(settings.metrics.address, port + index if port else 0)
         shard.run(stop)
@@ -40,6 +42,17 @@ def serve(settings: Settings, index: int, stop: threading.Event, *, restarts: in
         logging.shutdown()
         sys.stderr.flush()
         os._exit(1)
+
+
+def _count_compilations(metrics: ShardMetrics) -> None:
+    """Count the programs that JAX compiles: a loop whose shapes are few compiles none once it is warm."""
+    import jax
+
+    def on_event(event: str, _duration_s: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            metrics.compilations.inc()
+
+    jax.monitoring.register_event_duration_secs_listener(on_event)
 
 
 def prepare(settings: Settings, index: int) -> None:
