@@ -48,7 +48,7 @@ def _count_compilations(metrics: ShardMetrics) -> None:
     """Count the programs that JAX compiles: a loop whose shapes are few compiles none once it is warm."""
     import jax
 
-    def on_event(event: str, _duration_s: float, **_: object) -> None:
+    def on_event(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             metrics.compilations.inc()
 
