@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from dosetwin.platform.clock import PlatformClock
@@ -78,6 +79,7 @@ class Gateway:
         self._strangers: dict[tuple[str, str], Voice] = {}
         self._waiting: dict[tuple[int, int], float] = {}
         self._consumer: KafkaConsumer | None = None
+        self._positions: dict[TopicPartition, int] = {}
         self._committed_at = time.monotonic()
         self.answers: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
@@ -177,6 +179,8 @@ class Gateway:
                     elif record.value is not None:
                         self._learn(record.value)
                 self._memory.advance(part.topic, part.partition, records[-1].offset + 1)
+        for part, records in batches.items():
+            self._positions[part] = records[-1].offset + 1
         self._pause("received")
         for letter in letters:
             self._sender.send_letter(letter)
@@ -301,10 +305,10 @@ class Gateway:
     def _commit_positions(self) -> None:
         """Tell the group how far this gateway is, for lag displays; the memory's positions are the truth."""
         self._committed_at = time.monotonic()
-        if self._consumer is None:
-            return
-        offsets = {
-            part: OffsetAndMetadata(self._consumer.position(part), "", -1)
-            for part in self._consumer.assignment()
-        }
-        self._consumer.commit_async(offsets)
+        if self._consumer is not None and self._positions:
+            offsets = {part: OffsetAndMetadata(at, "", -1) for part, at in self._positions.items()}
+            self._positions = {}
+            try:
+                self._consumer.commit(offsets)
+            except KafkaError as error:
+                _log.warning("the gateway's positions were not shown to its group: %r", error)
