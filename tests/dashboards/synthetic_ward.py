@@ -61,7 +61,11 @@ class Bed:
         self.random = random.Random(index)
         self.patient = pseudonym(f"synthetic-{index}", key)
         self.therapy = "vancomycin" if index % 4 == 3 else "t1d-insulin"
-        self.mode = MODES[index % len(MODES)] if self.therapy == "t1d-insulin" else ("advisory", "shadow")[index % 8 // 4]
+        self.mode = (
+            MODES[index % len(MODES)]
+            if self.therapy == "t1d-insulin"
+            else ("advisory", "shadow")[index % 8 // 4]
+        )
         self.ward = ("Ward 4 East", "Ward 4 West", "Intensive care")[index % 3]
         self.phase = self.random.uniform(0, 2 * math.pi)
         self.base = self.random.gauss(140, 25) if index % 9 else 68.0
@@ -340,7 +344,9 @@ class SyntheticWard:
         self.send("commands", bed.patient, proposal)
         return proposal
 
-    def command(self, bed: Bed, at_s: float, forecast: Forecast, *, proposal_id: str | None = None) -> Command:
+    def command(
+        self, bed: Bed, at_s: float, forecast: Forecast, *, proposal_id: str | None = None
+    ) -> Command:
         """Write a signed command and what the device says of it."""
         bed.commands += 1
         assert forecast.decision is not None
@@ -410,7 +416,11 @@ class SyntheticWard:
         if risk > 0.6 and not bed.low:
             bed.low = True
             self.raised = self.alert(
-                bed, at_s, "predicted_low", "high", f"Glucose below 70 mg/dL within 4 h is likely ({risk:.0%})"
+                bed,
+                at_s,
+                "predicted_low",
+                "high",
+                f"Glucose below 70 mg/dL within 4 h is likely ({risk:.0%})",
             )
             bed.raised = self.raised  # type: ignore[attr-defined]  # kept on the bed for clearing
         elif risk < 0.2 and bed.low:
@@ -428,7 +438,9 @@ class SyntheticWard:
         reason = reasons[self.steps // 7 % len(reasons)]
         letter = DeadLetter(
             reason=reason,  # type: ignore[arg-type]  # one of the literals
-            detail={"unknown_unit": "found unit 'mg%'; expected mg/dL or mmol/L"}.get(reason, f"{reason} found"),
+            detail={"unknown_unit": "found unit 'mg%'; expected mg/dL or mmol/L"}.get(
+                reason, f"{reason} found"
+            ),
             topic="readings",
             partition=0,
             offset=self.steps,
@@ -467,9 +479,7 @@ class SyntheticWard:
             given = []
             if step % 6 == 0:
                 rate = round(0.9 + 0.3 * math.sin(at_s / 7000.0 + bed.phase), 2)
-                given.append(
-                    RateChange(drug="insulin", route="subcutaneous", rate=rate, unit="U/h", at=at)
-                )
+                given.append(RateChange(drug="insulin", route="subcutaneous", rate=rate, unit="U/h", at=at))
             if step % 36 == 5:
                 given.append(Bolus(drug="insulin", route="subcutaneous", amount=3.5, unit="U", at=at))  # type: ignore[arg-type]  # a union of doses
             if not given:

@@ -79,10 +79,12 @@ class ActionDesk:
         action = self._signer.sign(
             Action(
                 patient=patient,
-                id=identifier("action", dashboard.person, request.get("nonce", ""), request.get("subject", "")),
+                id=identifier(
+                    "action", dashboard.person, request.get("nonce", ""), request.get("subject", "")
+                ),
                 person=dashboard.person,
                 role=dashboard.role,
-                at=instant(snapshot.event_s),
+                at=instant(self._settings.platform_clock.event_s(wall_s)),
                 act=act,
                 reason=str(request.get("reason", ""))[:LONGEST_REASON].strip(),
             )
@@ -124,7 +126,7 @@ def _act(request: Mapping[str, Any], snapshot: Snapshot) -> tuple[Act, str] | st
             return _on_proposal(str(kind), subject, request.get("seen_version"), snapshot)
         case "acknowledge":
             alert = snapshot.alerts.get(subject)
-            if alert is None or alert.raised is None or not alert.open_at(instant(snapshot.event_s)):
+            if alert is None or not alert.state.is_open(instant(snapshot.event_s)):
                 return "this alert is not open any more."
             return AcknowledgeAlert(alert=subject), alert.patient
         case "mode":
@@ -132,10 +134,8 @@ def _act(request: Mapping[str, Any], snapshot: Snapshot) -> tuple[Act, str] | st
     return f"the view asked for {kind!r}, which this server does not know."
 
 
-def _on_proposal(
-    kind: str, subject: str, seen_version: object, snapshot: Snapshot
-) -> tuple[Act, str] | str:
-    line = snapshot.lifelines.get(subject)
+def _on_proposal(kind: str, subject: str, seen_version: object, snapshot: Snapshot) -> tuple[Act, str] | str:
+    line = snapshot.lives.get(subject)
     if line is None or line.proposal is None:
         return "this proposal is not there any more."
     reached = stage(line, instant(snapshot.event_s))

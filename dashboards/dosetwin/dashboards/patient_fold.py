@@ -12,7 +12,7 @@ from dosetwin.dashboards.headline import ForecastHead
 from dosetwin.dashboards.presentation import Scale, TherapyView, scale_of, target_strip, therapy_view
 from dosetwin.dashboards.series import Series
 from dosetwin.dashboards.snapshot import MISSING, SPARK_POINTS, GivenDose, PatientRecord, PlannedDose
-from dosetwin.dashboards.units import Canonical
+from dosetwin.dashboards.units import converted
 from dosetwin.platform.contracts import Dose, Enrolment, Order, Reading
 
 
@@ -23,7 +23,7 @@ class Bounds(msgspec.Struct, frozen=True):
     rows: int = 720
     doses: int = 300
     plans: int = 300
-    lifelines: int = 6000
+    lives: int = 6000
     alerts: int = 6000
     dead_letters: int = 60
 
@@ -36,10 +36,9 @@ SLOW_TREND_PER_H = 0.15
 class PatientFold:
     """Folds one patient's records; `record()` is the immutable result."""
 
-    def __init__(self, patient: str, bounds: Bounds, canonical: Canonical) -> None:
+    def __init__(self, patient: str, bounds: Bounds) -> None:
         self.patient = patient
         self._bounds = bounds
-        self._canonical = canonical
         self.enrolment: Enrolment | None = None
         self.view: TherapyView | None = None
         self.scale: Scale = scale_of("")
@@ -78,13 +77,14 @@ class PatientFold:
         """Add a device's samples, in canonical units; one in an unknown unit is not drawn."""
         self.version += 1
         for sample in reading.samples:
-            value = self._canonical.value(sample.quantity, sample.value, sample.unit)
+            unit = scale_of(sample.quantity, sample.unit).unit
+            value = converted(sample.quantity, sample.value, sample.unit, unit)
             if value is None:
                 continue
             series = self._readings.get(sample.quantity)
             if series is None:
                 series = self._readings[sample.quantity] = Series(3, self._bounds.rows)
-                self._units[sample.quantity] = self._canonical.unit(sample.quantity, sample.unit)
+                self._units[sample.quantity] = unit
             at_s = sample.at.timestamp()
             flag = -1.0 if sample.censored == "below" else 1.0 if sample.censored == "above" else 0.0
             series.append(at_s, value, 2.0 if sample.quality == "suspect" else flag)

@@ -28,7 +28,7 @@ class Scale:
 SCALES: dict[str, Scale] = {
     "glucose": Scale("Glucose", "mg/dL", 40, 300),
     "plasma_insulin": Scale("Plasma insulin", "mU/L", 0, 40, 1),
-    "insulin": Scale("Insulin", "mU/L", 0, 40, 1),
+    "insulin": Scale("Plasma insulin", "mU/L", 0, 40, 1),
     "vancomycin": Scale("Vancomycin", "mg/L", 0, 50, 1),
     "remifentanil": Scale("Remifentanil", "ng/mL", 0, 50, 1),
     "quinidine": Scale("Quinidine", "mg/L", 0, 8, 1),

@@ -127,5 +127,3 @@ class Prober:
                 return parse(answer.read().decode())
         except (urllib.error.URLError, OSError, ValueError):
             return None
-
-

@@ -201,7 +201,5 @@ class Reader:
         self._published_s = wall_s
         self._flow.tick(wall_s)
         behind_s = 0.0 if wall_s - self._drained_s < 1.0 else wall_s - self._drained_s
-        state = dataclasses.replace(
-            self._state, behind_s=behind_s, silent_after_s=self._flow.silent_after_s
-        )
+        state = dataclasses.replace(self._state, behind_s=behind_s, silent_after_s=self._flow.silent_after_s)
         return self._fold.publish(wall_s, state, self._flow.flows(), self._flow.history())

@@ -10,6 +10,7 @@ import streamlit as st
 from dosetwin.dashboards.actions import ActionDesk
 from dosetwin.dashboards.probe import Prober
 from dosetwin.dashboards.reader import Reader
+from dosetwin.dashboards.screens.contents import Contents
 from dosetwin.dashboards.upkeep import Collector
 from dosetwin.platform.errors import SettingsError
 from dosetwin.platform.metrics import DashboardMetrics
@@ -28,6 +29,7 @@ class Runtime:
     desk: ActionDesk
     metrics: DashboardMetrics
     collector: Collector
+    contents: Contents
 
     def close(self) -> None:
         """Stop all threads."""
@@ -60,4 +62,5 @@ def runtime() -> Runtime:
         desk=ActionDesk(settings),
         metrics=metrics,
         collector=Collector().start(),
+        contents=Contents(),
     )

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from dosetwin.dashboards.series import SeriesView
-from dosetwin.platform.contracts import (
-    Acknowledgement,
-    Action,
-    Administration,
-    AlertAcknowledged,
-    AlertCleared,
-    AlertEscalated,
-    AlertRaised,
-    Command,
-    DeadLetter,
-    Enrolment,
-    Proposal,
-)
+from dosetwin.platform.alert_state import AlertState
+from dosetwin.platform.command_state import CommandLife
+from dosetwin.platform.contracts import Action, Administration, DeadLetter, Enrolment
 
 SPARK_POINTS = 48
 MISSING = 255
@@ -56,48 +45,16 @@ class PlannedDose:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifeline:
-    """Everything that was said about one order: a proposal, the command that followed, what became of it."""
+class AlertLine:
+    """An alert's state, and the act of a person on it that the control app has not answered yet."""
 
-    id: str
-    patient: str
-    proposal: Proposal | None = None
-    command: Command | None = None
+    state: AlertState
     action: Action | None = None
-    acknowledgements: tuple[Acknowledgement, ...] = ()
 
     @property
-    def started_at(self) -> datetime | None:
-        """When it was proposed or issued; None while only its acknowledgement is known."""
-        if self.proposal is not None:
-            return self.proposal.proposed_at
-        return self.command.issued_at if self.command is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class AlertLine:
-    """The events of one alert, in the order of their fold, and the person's act that is on its way."""
-
-    alert: str
-    patient: str
-    raised: AlertRaised | None = None
-    escalated: AlertEscalated | None = None
-    acknowledged: AlertAcknowledged | None = None
-    cleared: AlertCleared | None = None
-    action: Action | None = None
-
-    def open_at(self, now: datetime) -> bool:
-        """Whether it still asks for somebody: raised, and not over. A high one latches until acknowledged."""
-        if self.raised is None:
-            return False
-        if self.cleared is not None and self.cleared.at >= self.raised.at:
-            latched = self.raised.priority == "high" and self.cleared.by == "condition"
-            return latched and self.acknowledged is None
-        return True
-
-    def silenced_at(self, now: datetime) -> bool:
-        """Whether somebody has seen it and the silence still lasts."""
-        return self.acknowledged is not None and self.acknowledged.until > now
+    def patient(self) -> str:
+        """Whose alert it is."""
+        return self.state.patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +151,12 @@ class Snapshot:
     """Rows of `ward` by urgency; recomputed every 10 s, so that nothing jumps under a finger."""
     ordered_wall_s: float
     patients: Mapping[str, PatientRecord]
-    lifelines: Mapping[str, Lifeline]
+    lives: Mapping[str, CommandLife]
+    """Orders by the id of their proposal, or of their command where there was none; oldest first."""
     alerts: Mapping[str, AlertLine]
+    """Alerts that were raised, by id; oldest first."""
+    open_alerts: Mapping[str, int]
+    """How many alerts are open, by priority."""
     flows: Mapping[str, TopicFlow]
     dead_letters: Mapping[str, int]
     newest_dead_letters: tuple[DeadLetter, ...]

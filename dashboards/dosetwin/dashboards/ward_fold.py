@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from dosetwin.dashboards.headline import ForecastHead
-from dosetwin.dashboards.order_fold import AlertFold, LifelineFold
+from dosetwin.dashboards.order_fold import AlertsFold, LivesFold
 from dosetwin.dashboards.patient_fold import Bounds, PatientFold
 from dosetwin.dashboards.series import SeriesView
 from dosetwin.dashboards.snapshot import PatientRecord, ReaderState, Snapshot, TopicFlow
-from dosetwin.dashboards.units import Canonical
 from dosetwin.dashboards.urgency import urgency_order
 from dosetwin.dashboards.ward_columns import ColumnsFold
 from dosetwin.platform.clock import PlatformClock, instant
@@ -43,14 +42,13 @@ class WardFold:
     def __init__(self, clock: PlatformClock, bounds: Bounds | None = None) -> None:
         self._clock = clock
         self._bounds = bounds or Bounds()
-        self._canonical = Canonical()
         self._folds: dict[str, PatientFold] = {}
         self._beyond: set[str] = set()
         self._records: dict[str, PatientRecord] = {}
         self._touched: set[str] = set()
         self._columns = ColumnsFold()
-        self._lifelines = LifelineFold(self._bounds.lifelines)
-        self._alerts = AlertFold(self._bounds.alerts)
+        self._lives = LivesFold(self._bounds.lives)
+        self._alerts = AlertsFold(self._bounds.alerts)
         self._waiting: dict[str, tuple[str, float]] = {}
         self._dead_letters: dict[str, int] = {}
         self._newest_dead: deque[DeadLetter] = deque(maxlen=self._bounds.dead_letters)
@@ -87,7 +85,7 @@ class WardFold:
                 self._order_given(decoder(Command | Proposal).decode(payload))
             case "acknowledgements":
                 acknowledgement = decode(payload, Acknowledgement)
-                self._lifelines.acknowledge(acknowledgement)
+                self._lives.book.add(acknowledgement)
                 self._touch(acknowledgement.patient)
             case "actions":
                 self._acted(decode(payload, Action))
@@ -110,6 +108,7 @@ class WardFold:
     ) -> Snapshot:
         """An immutable snapshot of everything folded so far, as of a wall time."""
         event_s = self._clock.event_s(wall_s)
+        now = instant(event_s)
         self._refresh(event_s)
         ward = self._columns.snapshot()
         due = reader.connection != "live" or wall_s - self._ordered_wall_s >= REORDER_EVERY_S
@@ -131,8 +130,9 @@ class WardFold:
             order=self._order,
             ordered_wall_s=self._ordered_wall_s,
             patients=dict(self._records),
-            lifelines=self._lifelines.snapshot(),
-            alerts=self._alerts.snapshot(),
+            lives=self._lives.snapshot(now),
+            alerts=self._alerts.snapshot(now),
+            open_alerts=self._alerts.totals(),
             flows=dict(flows),
             dead_letters=dict(self._dead_letters),
             newest_dead_letters=tuple(self._newest_dead),
@@ -151,7 +151,7 @@ class WardFold:
             if len(self._folds) >= self._bounds.patients:
                 self._beyond.add(patient)
                 return None
-            fold = self._folds[patient] = PatientFold(patient, self._bounds, self._canonical)
+            fold = self._folds[patient] = PatientFold(patient, self._bounds)
         self._touched.add(patient)
         return fold
 
@@ -160,17 +160,15 @@ class WardFold:
             self._touched.add(patient)
 
     def _order_given(self, order: Command | Proposal) -> None:
-        if isinstance(order, Proposal):
-            line = self._lifelines.propose(order)
-            if line.action is None and line.command is None:
-                self._waiting[order.id] = (order.patient, order.expires_at.timestamp())
-        else:
-            self._lifelines.issue(order)
+        life = self._lives.book.add(order)
+        if isinstance(order, Command):
             self._waiting.pop(order.proposal_id or "", None)
+        elif life is not None and life.stage == "proposed":
+            self._waiting[order.id] = (order.patient, order.expires_at.timestamp())
         self._touch(order.patient)
 
     def _acted(self, action: Action) -> None:
-        self._lifelines.act(action)
+        self._lives.book.add(action)
         self._alerts.act(action)
         self._waiting.pop(getattr(action.act, "proposal_id", ""), None)
         self._touch(action.patient)
@@ -183,9 +181,8 @@ class WardFold:
                 self._touch(patient)
             else:
                 waiting[patient] = waiting.get(patient, 0) + 1
-        now = instant(event_s)
         for patient in self._touched:
             fold = self._folds[patient]
             self._records[patient] = fold.record()
-            self._columns.take(fold, self._alerts.open_counts(patient, now), waiting.get(patient, 0))
+            self._columns.take(fold, self._alerts.open_counts(patient), waiting.get(patient, 0))
         self._touched.clear()

@@ -1,11 +1,13 @@
 // Commands: proposals that wait for a person, and every order's life line from proposed to applied.
 const STAGE_MARK = { waiting: "◷", approved: "✓", "turned down": "✕", issued: "→", delivered: "⇥", applied: "●", refused: "✕", expired: "⌛" };
+const FIRST = 8;
 
 class Page {
   constructor(root) {
     this.root = root;
     this.find = (selector) => root.querySelector(selector);
     this.find(".f-stage").addEventListener("change", () => this.lines());
+    this.find(".more-wait").addEventListener("click", () => { this.all = !this.all; this.waiting(); });
   }
 
   take(content) {
@@ -23,9 +25,11 @@ class Page {
   }
 
   waiting() {
-    const list = this.data.waiting.filter((each) => each.expires_s > this.now);
+    const every = this.data.waiting.filter((each) => each.expires_s > this.now), list = this.all ? every : every.slice(0, FIRST);
+    show(this.find(".more-wait"), every.length > FIRST);
+    text(this.find(".more-wait"), this.all ? "Show the first only" : `Show ${every.length - FIRST} more`);
     show(this.find(".no-wait"), !list.length);
-    if (list.length !== this.count) { this.count = list.length; this.shell.hush(`${list.length} proposals wait for a person`); }
+    if (every.length !== this.count) { this.count = every.length; this.shell.hush(`${every.length} proposals wait for a person`); }
     keyed(this.find(".wait-rows"), list, (each) => each.id, (each) => this.card(each), (node, each) => {
       node.__item = each;
       text(node.querySelector(".w-value"), each.value ? `${each.value}, measured ${ago(this.now - each.value_at_s)}` : "no value yet");

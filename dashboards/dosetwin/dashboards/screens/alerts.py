@@ -8,4 +8,4 @@ from dosetwin.dashboards.view_models.alerts import alerts
 
 def show() -> None:
     """Show them, live."""
-    live("alerts", lambda shared, snapshot, wall_s: alerts(snapshot))
+    live("alerts", lambda shared, snapshot: alerts(snapshot))

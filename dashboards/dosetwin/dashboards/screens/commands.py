@@ -8,4 +8,4 @@ from dosetwin.dashboards.view_models.commands import commands
 
 def show() -> None:
     """Show them, live."""
-    live("commands", lambda shared, snapshot, wall_s: commands(snapshot))
+    live("commands", lambda shared, snapshot: commands(snapshot))

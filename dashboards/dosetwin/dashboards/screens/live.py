@@ -19,7 +19,7 @@ from dosetwin.dashboards.view_models.header import header
 EVERY_S = 1.0
 NOTICE_S = 12.0
 
-Build = Callable[[Runtime, Snapshot, float], dict[str, Any]]
+Build = Callable[[Runtime, Snapshot], Any]
 
 
 @dataclass
@@ -39,17 +39,18 @@ def session() -> Session:
     return found
 
 
-def live(page: str, build: Build) -> None:
+def live(page: str, build: Build, subject: str = "") -> None:
     """Show a page: its view, refreshed by the page's only timer.
 
-    A full run means that the browser may have a new view: everything is sent again.
+    `build` gives the page's content from a snapshot and `subject` (what else it depends on). A full run
+    means that the browser may have a new view: everything is sent again.
     """
     session().digest, session().sent = "", None
-    _refresh(page, build)
+    _refresh(page, build, subject)
 
 
 @st.fragment(run_every=EVERY_S)
-def _refresh(page: str, build: Build) -> None:
+def _refresh(page: str, build: Build, subject: str) -> None:
     started = time.perf_counter()
     shared = runtime()
     mine = session()
@@ -58,7 +59,7 @@ def _refresh(page: str, build: Build) -> None:
         mine.digest, mine.sent = "", None
     if said.get("act"):
         _perform(shared, mine, said["act"])
-    message = _message(page, build, shared, mine)
+    message = _message(page, build, subject, shared, mine)
     result = view(page)(
         key=f"view-{page}",
         data=message,
@@ -80,7 +81,7 @@ def open_patient(patient: str) -> None:
     st.switch_page(PAGES["patient"], query_params={"patient": patient})
 
 
-def _message(page: str, build: Build, shared: Runtime, mine: Session) -> bytes:
+def _message(page: str, build: Build, subject: str, shared: Runtime, mine: Session) -> bytes:
     wall_s = time.time()
     snapshot = shared.reader.snapshot
     dashboard = shared.settings.dashboard
@@ -95,20 +96,32 @@ def _message(page: str, build: Build, shared: Runtime, mine: Session) -> bytes:
         "base": base,
     }
     if page == "ward":
-        delta = ward_view.changes(snapshot, mine.sent) if mine.sent is not None else None
-        if delta is None:
-            message["content"] = ward_view.whole(snapshot)
-        elif snapshot is not mine.sent:
-            message["delta"] = delta
-        mine.sent, mine.digest = snapshot, f"ward-{snapshot.version}"
+        _ward(shared, snapshot, mine, message)
     else:
-        content = build(shared, snapshot, wall_s)
-        encoded = msgspec.json.encode(content)
+        look = (page, subject, snapshot.version, shared.prober.newest.wall_s if page == "system" else 0.0)
+        encoded = shared.contents.get(look, lambda: build(shared, snapshot))
         mine.digest = f"{page}-{hash(encoded) & 0xFFFFFFFFFFFF:x}"
         if mine.digest != base:
             message["content"] = msgspec.Raw(encoded)
     message["digest"] = mine.digest
     return msgspec.json.encode(message)
+
+
+def _ward(shared: Runtime, snapshot: Snapshot, mine: Session, message: dict[str, Any]) -> None:
+    """The whole ward, or what changed since this tab's last message; the same for all who saw the same."""
+    before = mine.sent
+    if before is not None and before.version == snapshot.version:
+        return
+    delta = b"null"
+    if before is not None:
+        look = ("ward", before.version, snapshot.version)
+        delta = shared.contents.get(look, lambda: ward_view.changes(snapshot, before))
+    if delta == b"null":
+        whole = shared.contents.get(("ward", snapshot.version), lambda: ward_view.whole(snapshot))
+        message["content"] = msgspec.Raw(whole)
+    else:
+        message["delta"] = msgspec.Raw(delta)
+    mine.sent, mine.digest = snapshot, f"ward-{snapshot.version}"
 
 
 def _perform(shared: Runtime, mine: Session, request: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from dosetwin.dashboards.screens.live import live
 from dosetwin.dashboards.runtime import Runtime
+from dosetwin.dashboards.screens.live import live
 from dosetwin.dashboards.snapshot import Snapshot
 from dosetwin.dashboards.view_models.patient import patient
 
@@ -16,15 +16,17 @@ def show() -> None:
     """One patient on one time axis."""
     wanted = st.query_params.get("patient", "")
 
-    def build(shared: Runtime, snapshot: Snapshot, wall_s: float) -> dict[str, Any]:
+    def build(shared: Runtime, snapshot: Snapshot) -> dict[str, Any]:
         chosen = wanted or (snapshot.ward.ids[snapshot.order[0]] if snapshot.order else "")
         return {
             "asked": wanted,
-            "choices": [[each, f"{each[:8]} · {_ward(snapshot, each)}"] for each in sorted(snapshot.ward.ids)],
+            "choices": [
+                [each, f"{each[:8]} · {_ward(snapshot, each)}"] for each in sorted(snapshot.ward.ids)
+            ],
             "patient": patient(snapshot, chosen) if chosen else None,
         }
 
-    live("patient", build)
+    live("patient", build, wanted)
 
 
 def _ward(snapshot: Snapshot, patient_id: str) -> str:

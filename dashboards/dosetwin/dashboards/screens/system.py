@@ -8,7 +8,4 @@ from dosetwin.dashboards.view_models.system import system
 
 def show() -> None:
     """How the platform is doing."""
-    live(
-        "system",
-        lambda shared, snapshot, wall_s: system(snapshot, shared.prober.newest, shared.prober.before, wall_s),
-    )
+    live("system", lambda shared, snapshot: system(snapshot, shared.prober.newest, shared.prober.before))

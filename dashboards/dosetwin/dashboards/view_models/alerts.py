@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from dosetwin.dashboards.presentation import words as as_words
-from dosetwin.dashboards.snapshot import PRIORITY_CODES, AlertLine, Snapshot
-from dosetwin.dashboards.view_models.words import clock, number, short_id
+from dosetwin.dashboards.snapshot import AlertLine, Snapshot
+from dosetwin.dashboards.view_models.words import clock, evidence_words, short_id
+from dosetwin.platform.alert_state import RANK, AlertState
 from dosetwin.platform.clock import instant
+from dosetwin.platform.contracts import AlertRaised
 from dosetwin.platform.identifiers import PLATFORM
 
 SHOWN_OPEN = 200
@@ -16,85 +18,78 @@ SHOWN_OVER = 100
 
 
 def alerts(snapshot: Snapshot) -> dict[str, Any]:
-    """Open alerts (high before medium before low, unseen before seen, newest first) and the newest over."""
+    """Open alerts (unseen before seen, high before medium before low, newest first) and the newest over."""
     now = instant(snapshot.event_s)
-    lines = [line for line in snapshot.alerts.values() if line.raised is not None]
-    opened = [line for line in lines if line.open_at(now)]
-    over = [line for line in lines if not line.open_at(now)]
-    opened.sort(key=lambda line: _urgency(line, now))
-    over.sort(key=lambda line: (-_over_at(line).timestamp(), line.alert))
-    counts = {"high": 0, "medium": 0, "low": 0}
-    for line in opened:
-        if line.raised is not None:
-            counts[line.raised.priority] += 1
+    opened: list[tuple[AlertLine, AlertRaised]] = []
+    over: list[tuple[AlertLine, AlertRaised]] = []
+    for line in snapshot.alerts.values():
+        if line.state.raised is not None:
+            (opened if line.state.is_open(now) else over).append((line, line.state.raised))
+    opened.sort(key=lambda entry: _urgency(entry[0], entry[1], now))
+    over.sort(key=lambda entry: _ended(entry[0].state, entry[1]), reverse=True)
     return {
-        "open": [row(snapshot, line, now) for line in opened[:SHOWN_OPEN]],
-        "over": [row(snapshot, line, now) for line in over[:SHOWN_OVER]],
+        "open": [_row(snapshot, line, raised, now) for line, raised in opened[:SHOWN_OPEN]],
+        "over": [_row(snapshot, line, raised, now) for line, raised in over[:SHOWN_OVER]],
         "open_total": len(opened),
         "over_total": len(over),
-        "counts": counts,
-        "kinds": sorted({line.raised.kind for line in lines if line.raised is not None}),
-    }
-
-
-def row(snapshot: Snapshot, line: AlertLine, now: datetime) -> dict[str, Any]:
-    """One alert as a row, with where it stands in words."""
-    raised = line.raised
-    if raised is None:
-        raise ValueError(f"alert {line.alert} was never raised; only raised alerts have a row")
-    record = snapshot.patients.get(line.patient)
-    enrolment = record.enrolment if record is not None else None
-    evidence = "; ".join(f"{as_words(name)} {number(value)}" for name, value in sorted(raised.evidence.items()))
-    return {
-        "id": line.alert,
-        "patient": line.patient,
-        "short": "platform" if line.patient == PLATFORM else short_id(line.patient),
-        "ward": enrolment.ward if enrolment is not None else "",
-        "kind": raised.kind,
-        "title": as_words(raised.kind),
-        "priority": raised.priority,
-        "message": raised.message,
-        "evidence": evidence,
-        "raised": clock(raised.at),
-        "raised_s": raised.at.timestamp(),
-        "source": raised.source,
-        "origin": raised.origin,
-        "state": state_words(line, now),
-        "seen": line.silenced_at(now),
-        "pending": line.action is not None and line.acknowledged is None and line.cleared is None,
-        "over": None if line.open_at(now) else clock(_over_at(line)),
+        "counts": dict(snapshot.open_alerts),
+        "kinds": sorted({raised.kind for _, raised in (*opened, *over)}),
     }
 
 
 def state_words(line: AlertLine, now: datetime) -> str:
     """Where an alert stands: who saw it and until when, who is called, whether its cause is over."""
-    parts = []
-    if line.cleared is not None and line.raised is not None and line.cleared.at >= line.raised.at:
-        by = "cause over" if line.cleared.by == "condition" else f"cleared by {line.cleared.by}"
-        parts.append(f"{by} at {clock(line.cleared.at)}")
-        if line.open_at(now):
-            parts.append("stays until somebody acknowledges it")
-    if line.acknowledged is not None:
-        until = clock(line.acknowledged.until)
+    state, parts = line.state, []
+    status, cleared, acknowledged = state.status(now), state.cleared, state.acknowledged
+    if cleared is not None and status in ("closed", "latched"):
+        by = "cause over" if cleared.by == "condition" else f"cleared by {cleared.by}"
+        why = f" ({cleared.reason})" if cleared.reason else ""
+        parts.append(f"{by} at {clock(cleared.at)}{why}")
+    if status == "latched":
+        parts.append("stays until somebody acknowledges it")
+    if acknowledged is not None:
+        until = clock(acknowledged.until)
         parts.append(
-            f"seen by {line.acknowledged.person}, silent until {until}"
-            if line.silenced_at(now)
-            else f"seen by {line.acknowledged.person}; that ended at {until}"
+            f"seen by {acknowledged.person}, silent until {until}"
+            if status == "acknowledged"
+            else f"seen by {acknowledged.person} at {clock(acknowledged.at)}"
         )
-    elif line.action is not None and line.cleared is None:
+    if line.action is not None:
         parts.append(f"{line.action.person} acted at {clock(line.action.at)}; waiting for the control app")
-    if line.escalated is not None and line.acknowledged is None and line.open_at(now):
-        parts.append(f"passed on to the {line.escalated.to} (step {line.escalated.level})")
+    if state.level and state.wants_a_person(now):
+        parts.append(f"passed on to the {state.escalations[-1].to} (step {state.level})")
     return "; ".join(parts) or "nobody has acknowledged it yet"
 
 
-def _urgency(line: AlertLine, now: datetime) -> tuple[int, bool, float, str]:
-    if line.raised is None:
-        return 0, True, 0.0, line.alert
-    code = PRIORITY_CODES[line.raised.priority]
-    return -code, line.silenced_at(now), -line.raised.at.timestamp(), line.alert
+def _row(snapshot: Snapshot, line: AlertLine, raised: AlertRaised, now: datetime) -> dict[str, Any]:
+    record = snapshot.patients.get(line.patient)
+    enrolment = record.enrolment if record is not None else None
+    status = line.state.status(now)
+    return {
+        "id": line.state.alert,
+        "patient": line.patient,
+        "short": "platform" if line.patient == PLATFORM else short_id(line.patient),
+        "ward": enrolment.ward if enrolment is not None else "",
+        "kind": raised.kind,
+        "title": as_words(raised.kind),
+        "priority": line.state.priority(now),
+        "message": raised.message,
+        "evidence": "; ".join(f"{name} {value}" for name, value in evidence_words(raised.evidence)),
+        "raised": clock(raised.at),
+        "raised_s": raised.at.timestamp(),
+        "source": raised.source,
+        "origin": raised.origin,
+        "state": state_words(line, now),
+        "seen": status == "acknowledged",
+        "pending": line.action is not None,
+        "over": clock(_ended(line.state, raised)[0]) if status == "closed" else None,
+    }
 
 
-def _over_at(line: AlertLine) -> datetime:
-    ends = [event.at for event in (line.cleared, line.acknowledged, line.raised) if event is not None]
-    return max(ends)
+def _urgency(line: AlertLine, raised: AlertRaised, now: datetime) -> tuple[bool, int, float, str]:
+    seen = not line.state.wants_a_person(now)
+    return seen, -RANK[line.state.priority(now)], -raised.at.timestamp(), line.state.alert
+
+
+def _ended(state: AlertState, raised: AlertRaised) -> tuple[datetime, str]:
+    return (state.cleared.at if state.cleared is not None else raised.at), state.alert

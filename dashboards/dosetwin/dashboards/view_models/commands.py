@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from dosetwin.dashboards.snapshot import Lifeline, Snapshot
-from dosetwin.dashboards.view_models.lifelines import FINAL, lifeline_row, stage
+from dosetwin.dashboards.presentation import scale_of, shown_unit, therapy_view
+from dosetwin.dashboards.snapshot import Snapshot
+from dosetwin.dashboards.view_models.lifelines import FINAL, lifeline_row, stage, started_at
 from dosetwin.dashboards.view_models.orders import order_words
 from dosetwin.dashboards.view_models.words import number
-from dosetwin.dashboards.presentation import scale_of, shown_unit, therapy_view
 from dosetwin.platform.clock import instant
+from dosetwin.platform.command_state import CommandLife
 
 SHOWN = 60
 
@@ -17,15 +18,15 @@ SHOWN = 60
 def commands(snapshot: Snapshot) -> dict[str, Any]:
     """Waiting proposals (soonest to expire first), life lines (newest first), counts by stage."""
     now = instant(snapshot.event_s)
-    lines = list(snapshot.lifelines.values())
+    lines = list(snapshot.lives.values())
     counts: dict[str, int] = {}
-    waiting: list[Lifeline] = []
+    waiting: list[CommandLife] = []
     for line in lines:
         reached = stage(line, now)
         counts[reached] = counts.get(reached, 0) + 1
         if reached == "waiting":
             waiting.append(line)
-    waiting.sort(key=lambda line: (line.proposal.expires_at if line.proposal else now, line.id))
+    waiting.sort(key=lambda line: (line.expires_at or now, line.id))
     newest = sorted(lines, key=_started, reverse=True)[:SHOWN]
     return {
         "waiting": [waiting_row(snapshot, line) for line in waiting[:SHOWN]],
@@ -37,11 +38,11 @@ def commands(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def waiting_row(snapshot: Snapshot, line: Lifeline) -> dict[str, Any]:
+def waiting_row(snapshot: Snapshot, life: CommandLife) -> dict[str, Any]:
     """A proposal with everything a person must see before saying yes: patient, dose, reason, version seen."""
-    row = lifeline_row(line, instant(snapshot.event_s))
-    proposal = line.proposal
-    record = snapshot.patients.get(line.patient)
+    row = lifeline_row(life, instant(snapshot.event_s))
+    proposal = life.proposal
+    record = snapshot.patients.get(life.patient)
     enrolment = record.enrolment if record is not None else None
     if proposal is not None:
         row["orders"] = [order_words(order) for order in proposal.orders]
@@ -62,7 +63,6 @@ def waiting_row(snapshot: Snapshot, line: Lifeline) -> dict[str, Any]:
     return row
 
 
-def _started(line: Lifeline) -> tuple[float, str]:
-    if line.started_at is not None:
-        return line.started_at.timestamp(), line.id
-    return (line.acknowledgements[0].at.timestamp() if line.acknowledgements else 0.0), line.id
+def _started(life: CommandLife) -> tuple[float, str]:
+    at = started_at(life)
+    return (at.timestamp() if at is not None else 0.0), life.id

@@ -6,7 +6,7 @@ from typing import Any
 
 from dosetwin.dashboards.presentation import scale_of, shown_unit, words
 from dosetwin.dashboards.view_models.orders import orders_words
-from dosetwin.dashboards.view_models.words import number, per_cent
+from dosetwin.dashboards.view_models.words import evidence_words, number, per_cent
 from dosetwin.platform.contracts import Candidate, Forecast, Refusal
 
 OUTCOMES = {
@@ -55,7 +55,7 @@ def decision_card(forecast: Forecast | None) -> dict[str, Any]:
         "candidates": [_candidate(each, decision.chosen) for each in ranked],
         "candidates_total": len(decision.candidates),
         "refusals": [_refusal(each) for each in decision.refusals],
-        "evidence": [[words(name), number(value)] for name, value in sorted(decision.evidence.items())],
+        "evidence": evidence_words(decision.evidence),
     }
     return card
 
@@ -67,7 +67,9 @@ def _candidate(candidate: Candidate, chosen: str) -> dict[str, Any]:
         "orders": orders_words(candidate.orders),
         "utility": number(candidate.utility),
         "attainment": per_cent(candidate.attainment),
-        "risks": ", ".join(f"{words(name)} {per_cent(risk)}" for name, risk in sorted(candidate.risks.items())),
+        "risks": ", ".join(
+            f"{words(name)} {per_cent(risk)}" for name, risk in sorted(candidate.risks.items())
+        ),
         "feasible": candidate.feasible,
     }
 

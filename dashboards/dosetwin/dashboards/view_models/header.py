@@ -6,7 +6,6 @@ from typing import Any
 
 from dosetwin.dashboards.snapshot import Snapshot
 from dosetwin.dashboards.urgency import is_stale
-from dosetwin.platform.clock import instant
 
 STALE_AFTER_S = 10.0
 """Wall seconds behind the broker from which a page must not look calm."""
@@ -19,11 +18,6 @@ def header(snapshot: Snapshot, wall_s: float, person: str, role: str) -> dict[st
     """
     newest = snapshot.flows["readings"].newest_wall_s if "readings" in snapshot.flows else None
     reader = snapshot.reader
-    counts = {"high": 0, "medium": 0, "low": 0}
-    now = instant(snapshot.event_s)
-    for line in snapshot.alerts.values():
-        if line.raised is not None and line.open_at(now):
-            counts[line.raised.priority] += 1
     heard_s = min(reader.heard_s, snapshot.taken_wall_s + 1.0)
     return {
         "wall_s": round(wall_s, 3),
@@ -42,7 +36,7 @@ def header(snapshot: Snapshot, wall_s: float, person: str, role: str) -> dict[st
         "not_shown": reader.not_shown,
         "stale": int(is_stale(snapshot.ward, snapshot.event_s).sum()),
         "waiting": int(snapshot.ward.waiting.sum()),
-        "alerts": counts,
+        "alerts": dict(snapshot.open_alerts),
         "person": person,
         "role": role,
     }

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from dosetwin.dashboards.presentation import TherapyView, scale_of, shown_unit, words
 from dosetwin.dashboards.snapshot import PatientRecord
+from dosetwin.dashboards.units import converted
 from dosetwin.dashboards.view_models.orders import administration_words, order_words
 from dosetwin.platform.contracts import Band, Bolus, Forecast, Infusion, MissedDose, RateChange
 
@@ -105,16 +106,20 @@ def dosage_lane(
         each = given.administration
         at_s = each.at.timestamp()
         text = f"{administration_words(each)} ({given.device})"
+        wanted = f"{view.drug_unit}/h" if isinstance(each, RateChange) else view.drug_unit
+        given_as = each.rate if isinstance(each, RateChange) else each.amount
+        amount = converted(view.drug, given_as, each.unit, wanted) if each.drug == view.drug else None
+        if amount is None:
+            continue
         match each:
-            case RateChange(rate=rate):
-                rates.append([round(at_s, 1), rate])
-            case Bolus(amount=amount):
-                stems.append({"t": at_s, "amount": amount, "text": text, "missed": False})
-            case Infusion(amount=amount, duration_s=duration_s):
+            case RateChange():
+                rates.append([round(at_s, 1), amount])
+            case Bolus() | MissedDose():
+                missed = isinstance(each, MissedDose)
+                stems.append({"t": at_s, "amount": amount, "text": text, "missed": missed})
+            case Infusion(duration_s=duration_s):
                 rate = amount / duration_s * 3600.0
                 blocks.append({"t": at_s, "end": at_s + duration_s, "rate": rate, "text": text})
-            case MissedDose(amount=amount):
-                stems.append({"t": at_s, "amount": amount, "text": text, "missed": True})
     rates.sort(key=lambda row: row[0])
     before = [row for row in rates if row[0] < since_s]
     rates = ([[since_s, before[-1][1]]] if before else []) + [row for row in rates if row[0] >= since_s]
@@ -127,24 +132,24 @@ def dosage_lane(
         "rates": rates[-POINTS:],
         "stems": [stem for stem in stems if stem["t"] >= since_s],
         "blocks": [block for block in blocks if block["end"] >= since_s],
-        "plans": _plans(record, since_s),
+        "plans": _plans(record, view, since_s),
         "next": _next(forecast),
     }
 
 
-def _plans(record: PatientRecord, since_s: float) -> list[dict[str, Any]]:
-    return [
-        {
-            "t": plan.at_s,
-            "kind": plan.kind,
-            "amount": plan.amount,
-            "end": plan.at_s + plan.duration_s,
-            "every": plan.interval_s,
-            "outcome": plan.outcome,
-        }
-        for plan in record.plans
-        if plan.at_s >= since_s
-    ]
+def _plans(record: PatientRecord, view: TherapyView, since_s: float) -> list[dict[str, Any]]:
+    """What decisions ordered, or would have, in canonical units; the newest is what is predicted."""
+    found = []
+    for plan in record.plans:
+        wanted = f"{view.drug_unit}/h" if plan.kind == "rate" else view.drug_unit
+        amount = converted(view.drug, plan.amount, plan.unit, wanted)
+        if amount is not None and plan.at_s >= since_s:
+            end_s = plan.at_s + plan.duration_s
+            found.append(
+                {"t": plan.at_s, "kind": plan.kind, "amount": amount, "end": end_s, "every": plan.interval_s,
+                 "unit": shown_unit(wanted), "outcome": plan.outcome}
+            )  # fmt: skip
+    return found
 
 
 def _next(forecast: Forecast | None) -> list[dict[str, Any]]:

@@ -10,16 +10,19 @@ from dosetwin.dashboards.presentation import (
     shown_unit,
     target_strip,
     therapy_view,
+)
+from dosetwin.dashboards.presentation import (
     words as as_words,
 )
 from dosetwin.dashboards.snapshot import PatientRecord, Snapshot
 from dosetwin.dashboards.view_models.decision import decision_card
 from dosetwin.dashboards.view_models.lanes import lanes
-from dosetwin.dashboards.view_models.lifelines import stage
+from dosetwin.dashboards.view_models.lifelines import holder, stage, started_at
 from dosetwin.dashboards.view_models.orders import administration_words, orders_words
 from dosetwin.dashboards.view_models.words import clock, number
 from dosetwin.platform.clock import instant
 from dosetwin.platform.codec import decode
+from dosetwin.platform.command_state import CommandLife
 from dosetwin.platform.contracts import Forecast
 
 PAST_DENSE_S = 8 * 3600.0
@@ -58,7 +61,7 @@ def patient(snapshot: Snapshot, patient_id: str) -> dict[str, Any] | None:
         "marks": _marks(snapshot, record, snapshot.event_s - past_s),
         "decision": decision_card(forecast),
         "table": _table(record, view),
-        "open_commands": _open_commands(snapshot, record),
+        "open_commands": _newest_commands(snapshot, record),
     }
 
 
@@ -69,7 +72,9 @@ def _strip(record: PatientRecord, view: TherapyView) -> tuple[float, float] | No
 def _horizon(forecast: Forecast | None) -> float:
     if forecast is None or not forecast.bands:
         return 3600.0
-    return max(band.step_s * max(len(band.values[0]) - 1, 0) for band in forecast.bands if band.values) or 3600.0
+    return (
+        max(band.step_s * max(len(band.values[0]) - 1, 0) for band in forecast.bands if band.values) or 3600.0
+    )
 
 
 def _now(record: PatientRecord, view: TherapyView, forecast: Forecast | None) -> dict[str, Any]:
@@ -82,7 +87,9 @@ def _now(record: PatientRecord, view: TherapyView, forecast: Forecast | None) ->
     if value is not None:
         place = "measured"
         if strip is not None:
-            place = "below target" if value < strip[0] else "above target" if value > strip[1] else "in target"
+            place = (
+                "below target" if value < strip[0] else "above target" if value > strip[1] else "in target"
+            )
     return {
         "quantity": scale.title,
         "value": number(value, scale.decimals),
@@ -99,39 +106,37 @@ def _now(record: PatientRecord, view: TherapyView, forecast: Forecast | None) ->
 def _marks(snapshot: Snapshot, record: PatientRecord, since_s: float) -> list[dict[str, Any]]:
     now = instant(snapshot.event_s)
     marks: list[dict[str, Any]] = []
+    for life in _lives(snapshot, record):
+        started, source = started_at(life), holder(life)
+        if started is not None and started.timestamp() >= since_s:
+            reached = stage(life, now)
+            what = orders_words(source.orders) if source is not None else ""
+            text = f"Command {reached}: {what}"
+            marks.append({"t": started.timestamp(), "kind": f"command-{reached}", "text": text})
     for line in snapshot.alerts.values():
-        if line.patient == record.patient and line.raised is not None:
-            at_s = line.raised.at.timestamp()
-            if at_s >= since_s:
-                state = "open" if line.open_at(now) else "over"
-                text = f"{as_words(line.raised.kind)} ({line.raised.priority}, {state}): {line.raised.message}"
-                marks.append({"t": at_s, "kind": f"alert-{line.raised.priority}", "text": text})
-    for order in snapshot.lifelines.values():
-        if order.patient == record.patient and order.started_at is not None:
-            at_s = order.started_at.timestamp()
-            if at_s >= since_s:
-                reached = stage(order, now)
-                source = order.command or order.proposal
-                what = orders_words(source.orders) if source is not None else ""
-                marks.append({"t": at_s, "kind": f"command-{reached}", "text": f"Command {reached}: {what}"})
-    return sorted(marks, key=lambda mark: mark["t"])[-200:]
+        raised = line.state.raised
+        if line.patient == record.patient and raised is not None and raised.at.timestamp() >= since_s:
+            priority = line.state.priority(now)
+            how = "open" if line.state.is_open(now) else "over"
+            text = f"{as_words(raised.kind)} ({priority}, {how}): {raised.message}"
+            marks.append({"t": raised.at.timestamp(), "kind": f"alert-{priority}", "text": text})
+    return marks[-300:]
 
 
-def _open_commands(snapshot: Snapshot, record: PatientRecord) -> list[dict[str, str]]:
+def _lives(snapshot: Snapshot, record: PatientRecord) -> list[CommandLife]:
+    return [life for life in snapshot.lives.values() if life.patient == record.patient]
+
+
+def _newest_commands(snapshot: Snapshot, record: PatientRecord) -> list[dict[str, str]]:
     now = instant(snapshot.event_s)
-    mine = [line for line in snapshot.lifelines.values() if line.patient == record.patient]
-    mine = sorted(mine, key=lambda line: line.started_at.timestamp() if line.started_at else 0.0)[-5:]
-    return [
-        {
-            "id": line.id,
-            "stage": stage(line, now),
-            "at": clock(line.started_at),
-            "order": orders_words((line.command or line.proposal).orders)
-            if (line.command or line.proposal) is not None
-            else "order not retained",
-        }
-        for line in reversed(mine)
-    ]
+    mine = [(started_at(life), life) for life in _lives(snapshot, record)]
+    dated = sorted(((at, life) for at, life in mine if at is not None), key=lambda each: each[0])
+    rows = []
+    for at, life in reversed(dated[-5:]):
+        source = holder(life)
+        order = orders_words(source.orders) if source is not None else ""
+        rows.append({"id": life.id, "stage": stage(life, now), "at": clock(at), "order": order})
+    return rows
 
 
 def _table(record: PatientRecord, view: TherapyView) -> list[list[str]]:

@@ -15,7 +15,7 @@ DRAWN = (("readings", "Readings"), ("forecasts", "Forecasts"), ("commands", "Com
 EXAMPLES = 12
 
 
-def system(snapshot: Snapshot, probe: Probe, before: Probe, wall_s: float) -> dict[str, Any]:
+def system(snapshot: Snapshot, probe: Probe, before: Probe) -> dict[str, Any]:
     """Everything the system page shows; what does not answer is said to be silent, not shown as zero."""
     shards = dict(probe.processes.get("shard", {}))
     return {
@@ -34,7 +34,9 @@ def system(snapshot: Snapshot, probe: Probe, before: Probe, wall_s: float) -> di
                 topic,
                 f"{flow.records:,}",
                 f"{number(flow.per_second, 1)}/s",
-                "nothing yet" if flow.newest_wall_s is None else f"{duration(wall_s - flow.newest_wall_s)} ago",
+                "nothing yet"
+                if flow.newest_wall_s is None
+                else f"{duration(snapshot.taken_wall_s - flow.newest_wall_s)} ago",
                 str(flow.undecodable),
             ]
             for topic, flow in snapshot.flows.items()
@@ -71,7 +73,7 @@ def _flow(snapshot: Snapshot, topic: str, title: str) -> dict[str, Any]:
         "topic": topic,
         "title": title,
         "per_second": number(flow.per_second if flow is not None else None, 1),
-        "history": [] if history is None else [[round(t, 1), round(v, 2)] for t, v in history.newest(300)],
+        "history": [] if history is None else history.newest(300).round(2).tolist(),
     }
 
 

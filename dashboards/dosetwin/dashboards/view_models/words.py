@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
+
+from dosetwin.dashboards.presentation import words
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 
@@ -66,3 +69,33 @@ def per_cent(share: float | None) -> str:
 def short_id(patient: str) -> str:
     """The first eight characters of a pseudonym, enough to tell beds apart on a screen."""
     return patient[:8]
+
+
+SUFFIXES = {
+    "_mg_dL": "mg/dL",
+    "_mg_L": "mg/L",
+    "_ng_mL": "ng/mL",
+    "_U_per_h": "U/h",
+    "_mg_h_L": "mg.h/L",
+    "_records": "records",
+    "_mg": "mg",
+    "_U": "U",
+    "_g": "g",
+    "_s": "s",
+    "_h": "h",
+}
+"""Ends of evidence names that say a unit, longest first."""
+
+
+def evidence_words(evidence: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Numbers that led to a decision or an alert: their names in words, values with the unit in the name."""
+    found = []
+    for name, value in sorted(evidence.items()):
+        suffix = next((each for each in SUFFIXES if name.endswith(each)), "")
+        stem = name.removesuffix(suffix)
+        chance = "probability" in name or "risk" in name or name.startswith(("below_", "above_"))
+        if not suffix and chance and 0.0 <= value <= 1.0:
+            found.append((words(stem), per_cent(value)))
+        else:
+            found.append((words(stem), f"{number(value)} {SUFFIXES[suffix]}" if suffix else number(value)))
+    return found
