@@ -83,7 +83,8 @@ def dose(number: int, sequence: int, *administrations: Any, sent_s: float) -> Do
 
 def record(message: Any, offset: int, *, partitions: int = 4, appended_s: float = 0.0) -> Record:
     """The message as the shard polls it; `appended_s` defaults to when it was sent."""
-    topic = {Enrolment: ENROLMENTS, Reading: READINGS, Dose: DOSES}[type(message)].name
+    topics: dict[Any, str] = {Enrolment: ENROLMENTS.name, Reading: READINGS.name, Dose: DOSES.name}
+    topic = topics[type(message)]
     if not appended_s:
         appended_s = START_S if isinstance(message, Enrolment) else message.sent_at.timestamp()
     return Record(

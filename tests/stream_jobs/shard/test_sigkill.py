@@ -198,7 +198,10 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
         sender.flush()
 
     try:
-        alive = lambda: [shard for shard in read_shards(settings.data_dir) if shard["pid"]]  # noqa: E731
+
+        def alive() -> list[dict[str, Any]]:
+            return [shard for shard in read_shards(settings.data_dir) if shard["pid"]]
+
         wait_for("two shards", lambda: len(alive()) == 2, 90)
         for topic, message in messages[:200]:
             send(kafka, sender, topic, message)
