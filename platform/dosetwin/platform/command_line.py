@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 import typer
 from rich.console import Console
 
+from dosetwin.platform.compilation_cache import keep_compilations
 from dosetwin.platform.errors import DoseTwinError
 
 ROOMS = ("platform", "twins", "ml", "stream_jobs", "dashboards")
@@ -36,6 +37,7 @@ def application() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; expected errors print what was found and the remedy, and exit with 2."""
+    keep_compilations()
     try:
         application()()
     except DoseTwinError as error:

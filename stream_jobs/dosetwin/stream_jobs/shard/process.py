@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 
 from dosetwin.platform.metrics import ShardMetrics
+from dosetwin.platform.compilation_cache import keep_compilations
 from dosetwin.platform.settings import Settings
 
 
@@ -56,10 +56,7 @@ def _count_compilations(metrics: ShardMetrics) -> None:
 
 
 def prepare(settings: Settings, index: int) -> None:
-    """Log to data_dir/logs/shard-N.log and keep compiled programs in data_dir/jax-cache.
-
-    Call it before JAX is imported: it reads both from the environment.
-    """
+    """Log to data_dir/logs/shard-N.log; keep compiled programs. Call it before JAX is imported."""
     logs = settings.data_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -69,6 +66,4 @@ def prepare(settings: Settings, index: int) -> None:
         force=True,
     )
     logging.getLogger("kafka").setLevel(logging.WARNING)
-    cache = Path(os.environ.get("DOSETWIN_JAX_CACHE", settings.data_dir / "jax-cache")).resolve()
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    keep_compilations()
