@@ -78,6 +78,7 @@ class Ward:
         self._signer = settings.action_signer()
         self._commands = settings.command_signer()
         self._process: subprocess.Popen[bytes] | None = None
+        self.there_s: dict[str, float] = {}
         self.log = settings.data_dir / "control.log"
 
     # the app
@@ -126,17 +127,19 @@ class Ward:
 
     # what others write
 
-    def put(self, topic: Topic, message: msgspec.Struct, key: str = "") -> int:
+    def put(self, topic: Topic, message: msgspec.Struct, key: str = "") -> float:
         return self.put_raw(topic, message.patient, encode(message), key)  # type: ignore[attr-defined]
 
-    def put_raw(self, topic: Topic, patient: str, value: bytes, key: str = "") -> int:
+    def put_raw(self, topic: Topic, patient: str, value: bytes, key: str = "") -> float:
+        """Write a record; returns the event time at which the broker has it."""
         sent = self._producer.send(
             self.kafka.topic(topic.name),
             key=(key or patient).encode(),
             value=value,
             partition=partition_of(patient, self.kafka.partitions),
         )
-        return int(sent.get(timeout=10).offset)
+        sent.get(timeout=30)
+        return self.clock.event_s()
 
     def enrol(self, patient: str, mode: Mode = "autonomous", version: int = 1, **changes: Any) -> Enrolment:
         enrolment = Enrolment(
@@ -193,17 +196,22 @@ class Ward:
             act=act,
         )
         action = self._signer.sign(action) if signed else action
-        self.put(ACTIONS, action)
+        self.there_s[action.id] = self.put(ACTIONS, action)
         return action
 
-    def command(self, patient: str, cause: str, expires_in_s: float, rate: float = 1.0) -> Command:
+    def command(self, patient: str, cause: str, expires_in_s: float) -> Command:
+        command = self.make_command(patient, cause, expires_in_s)
+        self.put(COMMANDS, command)
+        return command
+
+    def make_command(self, patient: str, cause: str, expires_in_s: float) -> Command:
         now = self.clock.now()
-        command = self._commands.sign(
+        return self._commands.sign(
             Command(
                 patient=patient,
                 id=identifier(patient, "command", cause),
                 device=f"pump-{patient[-4:]}",
-                orders=(_rate(rate),),
+                orders=(_rate(1.0),),
                 issued_at=now,
                 expires_at=now + timedelta(seconds=expires_in_s),
                 precondition=Precondition(enrolment_version=1),
@@ -211,8 +219,6 @@ class Ward:
                 source="readings/0:0",
             )
         )
-        self.put(COMMANDS, command)
-        return command
 
     def propose(self, patient: str, cause: str, expires_in_s: float) -> Proposal:
         now = self.clock.now()
@@ -262,7 +268,7 @@ class Ward:
     def dead_letters(self) -> list[DeadLetter]:
         return self._all(DEAD_LETTERS, DeadLetter)
 
-    def until(self, found: Callable[[], T], wait_s: float = 30.0) -> T:
+    def until(self, found: Callable[[], T], wait_s: float = 60.0) -> T:
         """The first true answer of `found`; the app's log is shown where there is none in time."""
         deadline = time.monotonic() + wait_s
         while True:

@@ -16,12 +16,14 @@ from dosetwin.platform.contracts import (
     ApproveProposal,
     ChangeMode,
     ClearAlert,
+    Command,
     Dose,
     EnrolledDevice,
     MissedDose,
 )
 from dosetwin.platform.identifiers import identifier
-from dosetwin.platform.topics import ACTIONS, COMMANDS, DOSES, ENROLMENTS, READINGS
+from dosetwin.platform.kafka_clients import transactional_producer
+from dosetwin.platform.topics import ACTIONS, COMMANDS, DOSES, ENROLMENTS, READINGS, partition_of
 
 from .conftest import Ward, pseudonym
 
@@ -62,7 +64,8 @@ def test_alerts_are_passed_on_acknowledged_and_cleared(ward: Ward) -> None:
     assert [found.by for found in cleared(ward, over.alert)] == ["Dr Ada"]
     levels = [found.level for found in escalated(ward, ignored.alert)]
     assert levels == sorted(set(levels)), "each step once; a slow start may pass over some"
-    assert all(found.at < act.at for found in escalated(ward, seen.alert))
+    steps = [found.at.timestamp() for found in escalated(ward, seen.alert)]
+    assert all(step_s < ward.there_s[act.id] for step_s in steps), "none after the person's act was there"
     book = AlertBook(ward.alerts())
     now = ward.clock.now()
     assert {alert.alert for alert in book.open_alerts(now, patient)} == {ignored.alert, seen.alert}
@@ -87,6 +90,32 @@ def test_commands_are_answered_called_out_or_expired(ward: Ward) -> None:
     (alert,) = ward.until(lambda: raised(ward, patient, "command_refused"))
     assert "hardware" in alert.message
     assert [a.status for a in ward.answers() if a.command_id == refused.id] == ["refused"]
+
+
+def test_commands_of_an_aborted_transaction_are_not_waited_for(ward: Ward) -> None:
+    patient = pseudonym(9)
+    ward.enrol(patient, devices=(EnrolledDevice(device="pump-0009", kind="insulin_pump", commands=True),))
+    shard = transactional_producer(ward.kafka, ward.kafka.group("test-shard"))
+    shard.init_transactions()
+
+    def send(cause: str) -> Command:
+        command = ward.make_command(patient, cause, expires_in_s=60.0)
+        topic, partition = ward.kafka.topic(COMMANDS.name), partition_of(patient, ward.kafka.partitions)
+        shard.send(topic, key=patient.encode(), value=encode(command), partition=partition)
+        return command
+
+    shard.begin_transaction()
+    aborted = send("aborted")
+    shard.flush()
+    shard.abort_transaction()
+    shard.begin_transaction()
+    committed = send("committed")
+    shard.commit_transaction()
+    shard.close()
+    ward.until(lambda: committed.id in {answer.command_id for answer in ward.answers()})
+    later = ward.command(patient, "later", expires_in_s=60.0)
+    ward.until(lambda: later.id in {answer.command_id for answer in ward.answers()})
+    assert aborted.id not in {answer.command_id for answer in ward.answers()}
 
 
 def test_advice_waits_for_a_person(ward: Ward) -> None:
@@ -140,7 +169,7 @@ def test_a_sensor_falls_silent_and_talks_again(ward: Ward) -> None:
     patient = pseudonym(7)
     ward.enrol(patient)
     ward.read_sensor(patient, 0)
-    (alert,) = ward.until(lambda: raised(ward, patient, "silent_device"), 60.0)
+    (alert,) = ward.until(lambda: raised(ward, patient, "silent_device"))
     assert alert.priority == "high"
     ward.read_sensor(patient, 1)
     ward.until(lambda: cleared(ward, alert.alert))

@@ -75,7 +75,7 @@ def test_kills_lose_nothing_and_double_nothing(empty_ward: Ward) -> None:
             and len(called_out) == missed
         )
 
-    ward.until(complete, 60.0)
+    ward.until(complete, 120.0)
     repeats = Counter((message.command_id, message.status) for message in ward.answers())
     contents = {encode(message) for message in ward.answers()}
     assert len(contents) == len(repeats), "a repeat says the same, byte by byte"
