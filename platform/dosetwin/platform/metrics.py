@@ -25,7 +25,14 @@ from typing import Generic, Self, TypeVar, get_args, get_type_hints
 from wsgiref.simple_server import WSGIServer
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_wsgi_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_wsgi_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -44,6 +51,7 @@ OUTCOMES: tuple[str, ...] = get_args(get_type_hints(Decision)["outcome"])
 PRIORITIES: tuple[str, ...] = get_args(Priority)
 SOURCE_NAMES = ("readings", "doses", "enrolments", "actions", "acknowledgements")
 
+disable_created_metrics()  # a second series for each counter that nobody reads
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", Counter, Gauge, Histogram)
 
