@@ -5,9 +5,7 @@ set -uo pipefail
 
 find_chromium() {
     local name
-    for name in "${DOSETWIN_CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable chrome \
-        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" \
-        "/Applications/Chromium.app/Contents/MacOS/Chromium"; do
+    for name in "${DOSETWIN_CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable chrome; do
         [[ -n "$name" ]] && command -v "$name" 2>/dev/null && return 0
     done
     return 1
