@@ -15,7 +15,7 @@ from dosetwin.platform.contracts import Prediction
 from dosetwin.platform.errors import TherapyError
 from dosetwin.twins.bank import Appraisal, Assimilation
 from dosetwin.twins.estimators import ensemble_layout as row
-from dosetwin.twins.estimators.ensemble_delivery import Delivery, mean_rate, moved_to
+from dosetwin.twins.estimators.ensemble_delivery import Delivery
 from dosetwin.twins.estimators.ensemble_filter import Steps, advance_batch
 from dosetwin.twins.estimators.ensemble_noise import fold, patient_key
 from dosetwin.twins.estimators.ensemble_prior import prior_ensemble, sensitivity_centre
@@ -23,15 +23,13 @@ from dosetwin.twins.estimators.ensemble_snapshot import Snapshot, StoredTwin, de
 from dosetwin.twins.estimators.ensemble_twin import (
     BOTH,
     KEEP,
-    LONGEST_GAP_S,
-    LONGEST_STEP_S,
-    NOTHING,
     Covariates,
     Plan,
     Step,
     Twin,
     plan,
     replan,
+    steps_to,
 )
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.insulin_appraisal import Present, appraise
@@ -138,7 +136,7 @@ class EnsembleBank:
         twins = [self._twin(patient) for patient in patients]
         slots = np.fromiter((twin.slot for twin in twins), np.intp, len(twins))
         ensembles = self._head[slots]
-        deliveries = [self._bring_forward(ensembles, i, twin, at_s[i]) for i, twin in enumerate(twins)]
+        deliveries = self._bring_forward(ensembles, slots, twins, at_s)
         return appraise(
             [
                 Present(
@@ -235,26 +233,20 @@ class EnsembleBank:
             if made is not None:
                 list(self._run([made]))
 
-    def _bring_forward(self, ensembles: Stored, index: int, twin: Twin, at_s: float) -> Delivery:
-        """Propagate one gathered ensemble to `at_s` where its newest fact is older (not the bank's own)."""
-        head = twin.head
-        gap_s = at_s - head.at_s
-        if not gap_s > 0.0:
-            return moved_to(head, at_s) if head.at_s != head.at_s else head
-        start_s = at_s - min(gap_s, LONGEST_GAP_S)
-        count = math.ceil((at_s - start_s) / LONGEST_STEP_S)
-        covariates = twin.covariates_at(at_s)
-        for k in range(count):
-            a = start_s + (at_s - start_s) * k / count
-            b = start_s + (at_s - start_s) * (k + 1) / count
-            u = mean_rate(head, a, b, twin.basal) * 1000.0 / 60.0 / covariates.weight_kg
-            step = Step((b - a) / 60.0, u, b, 0, NOTHING, 0, 0.0, 0.0, -1, KEEP)
-            moved, _, _ = self._advance(
-                ensembles[index : index + 1], self._keys[twin.slot : twin.slot + 1], [step]
-            )
-            ensembles[index] = moved[0]
-            head = moved_to(head, b)
-        return head
+    def _bring_forward(
+        self, ensembles: Stored, slots: npt.NDArray[np.intp], twins: list[Twin], at_s: Sequence[float]
+    ) -> list[Delivery]:
+        """Propagate gathered ensembles (not the bank's own) to `at_s` where the newest fact is older."""
+        ways = [steps_to(twin, at) for twin, at in zip(twins, at_s, strict=True)]
+        number = 0
+        while waiting := [i for i, way in enumerate(ways) if len(way.steps) > number]:
+            for start in range(0, len(waiting), LARGEST_BATCH):
+                some = np.array(waiting[start : start + LARGEST_BATCH])
+                ensembles[some], _, _ = self._advance(
+                    ensembles[some], self._keys[slots[some]], [ways[i].steps[number] for i in some]
+                )
+            number += 1
+        return [way.delivery for way in ways]
 
     def _run(self, plans: list[Plan]) -> Iterator[tuple[int, float, float]]:
         """Run the rounds of many twins together; yields (fact, mean, sd) of what was predicted."""

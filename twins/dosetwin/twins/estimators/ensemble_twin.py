@@ -249,15 +249,12 @@ def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan
         per_kg = 1000.0 / 60.0 / covariates.weight_kg
         if gap_s > LONGEST_STEP_S:
             count = math.ceil(gap_s / LONGEST_STEP_S)
-            for k in range(count - 1):
-                a = start_s + gap_s * k / count
-                b = start_s + gap_s * (k + 1) / count
-                u = mean_rate(head, a, b, basal) * per_kg
-                steps.append(Step((b - a) / 60.0, u, b, 0, NOTHING, 0, 0.0, 0.0, -1, checkpoints))
-                checkpoints = KEEP
-                head = moved_to(head, b)
-            start_s = start_s + gap_s * (count - 1) / count
-            gap_s = at_s - start_s
+            until_s = start_s + gap_s * (count - 1) / count
+            silent, head = _gap(head, start_s, until_s, basal, per_kg, count - 1)
+            steps.append(silent[0]._replace(checkpoints=checkpoints))
+            steps.extend(silent[1:])
+            checkpoints = KEEP
+            start_s, gap_s = until_s, at_s - until_s
         if head.changes or head.infusions:
             rate = mean_rate(head, start_s, at_s, basal)
         else:
@@ -266,7 +263,7 @@ def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan
                 rate = basal
         reading, bolus, meal = NOTHING, 0.0, 0.0
         if kind == "observation":
-            reading = fact.value
+            reading = fact.value if fact.name == "glucose" else NOTHING
         elif kind == "bolus":
             bolus = fact.value * 1000.0 / covariates.weight_kg
         elif kind == "meal":
@@ -291,6 +288,38 @@ def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan
     if crossed:
         del twin.facts[: bisect.bisect_left(twin.facts, (twin.opens_s, -1), key=order)]
     return Plan(twin, restore, steps, checkpoints)
+
+
+class Way(NamedTuple):
+    """The rounds that bring a twin to a later time without new facts, and its delivery there."""
+
+    steps: list[Step]
+    delivery: Delivery
+
+
+def steps_to(twin: Twin, at_s: float) -> Way:
+    """The way from the newest fact to `at_s`; no steps where `at_s` is not later or nothing is known yet."""
+    head = twin.head
+    if not at_s > head.at_s:
+        return Way([], moved_to(head, at_s if head.at_s != head.at_s else head.at_s))
+    start_s = max(head.at_s, at_s - LONGEST_GAP_S)
+    per_kg = 1000.0 / 60.0 / twin.covariates_at(at_s).weight_kg
+    steps, head = _gap(head, start_s, at_s, twin.basal, per_kg, math.ceil((at_s - start_s) / LONGEST_STEP_S))
+    return Way(steps, head)
+
+
+def _gap(
+    head: Delivery, start_s: float, end_s: float, basal_U_per_h: float, per_kg: float, count: int
+) -> tuple[list[Step], Delivery]:
+    """`count` equal steps over [start_s, end_s] in which nothing is told, and the delivery after them."""
+    steps = []
+    for k in range(count):
+        a = start_s + (end_s - start_s) * k / count
+        b = start_s + (end_s - start_s) * (k + 1) / count
+        u = mean_rate(head, a, b, basal_U_per_h) * per_kg
+        steps.append(Step((b - a) / 60.0, u, b, 0, NOTHING, 0, 0.0, 0.0, -1, KEEP))
+        head = moved_to(head, b)
+    return steps, head
 
 
 def _with_change(head: Delivery, at_s: float, rate_U_per_h: float) -> Delivery:

@@ -9,8 +9,10 @@ The paper writes the action as x_j with dx_j/dt = k_bj I - k_aj x_j; with S_j = 
 x_j = S_j y_j. In this form nothing above depends on a sensitivity, the whole chain is linear in its state
 and in the delivery u, and one chain serves every sensitivity. All amounts are per kg of body weight.
 
-S1, S2 and I are advanced in closed form (u constant over the step); y_j with I linear between the two ends
-of the step, which an independent solver puts within 0.1 % for steps of 5 min (tests/twins/t1d).
+S1, S2 and I are advanced in closed form (u constant over the step). For y_j, I is taken linear between the
+two ends of the step, each end moved by h/6 dI/dt, which makes the integral of I right to fourth order
+(Euler-Maclaurin); an independent solver puts y_j within 0.2 % of its peak for steps of 5 min
+(tests/twins/t1d).
 """
 
 from __future__ import annotations
@@ -50,6 +52,9 @@ class InsulinStep(NamedTuple):
     I_of_S1: Float[Array, "..."]
     I_of_S2: Float[Array, "..."]
     I_of_u: Float[Array, "..."]
+    value: Float[Array, "..."]
+    value_end: Float[Array, "..."]
+    slope: Float[Array, "..."]
     decay: tuple[Float[Array, "..."], ...]
     of_start: tuple[Float[Array, "..."], ...]
     of_end: tuple[Float[Array, "..."], ...]
@@ -87,6 +92,9 @@ def insulin_step(h: Float[Array, "..."], t_maxI: Float[Array, "..."]) -> Insulin
         I_of_S1=into_plasma * second,
         I_of_S2=into_plasma * first,
         I_of_u=(constant - first - second) / V_I,
+        value=1.0 - K_E * h / 6.0,
+        value_end=1.0 + K_E * h / 6.0,
+        slope=into_plasma * h / 6.0,
         decay=tuple(decay),
         of_start=tuple(of_start),
         of_end=tuple(of_end),
@@ -96,13 +104,16 @@ def insulin_step(h: Float[Array, "..."], t_maxI: Float[Array, "..."]) -> Insulin
 def advance_insulin(chain: InsulinChain, u: Float[Array, "..."], step: InsulinStep) -> InsulinChain:
     """The chain after the step, under a constant delivery of `u` mU/kg/min."""
     I = step.I_of_I * chain.I + step.I_of_S1 * chain.S1 + step.I_of_S2 * chain.S2 + step.I_of_u * u  # noqa: E741
+    S2 = step.E * chain.S2 + step.S2_of_S1 * chain.S1 + step.S2_of_u * u
+    start = step.value * chain.I + step.slope * chain.S2
+    end = step.value_end * I - step.slope * S2
     y = [
-        step.decay[j] * y_j + step.of_start[j] * chain.I + step.of_end[j] * I
+        step.decay[j] * y_j + step.of_start[j] * start + step.of_end[j] * end
         for j, y_j in enumerate((chain.y1, chain.y2, chain.y3))
     ]
     return InsulinChain(
         S1=step.E * chain.S1 + step.S1_of_u * u,
-        S2=step.E * chain.S2 + step.S2_of_S1 * chain.S1 + step.S2_of_u * u,
+        S2=S2,
         I=I,
         y1=y[0],
         y2=y[1],

@@ -1,0 +1,159 @@
+"""Candidates, their scores, and what is ordered."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dosetwin.platform.contracts import Order
+from dosetwin.twins.bank import Appraisal
+from dosetwin.twins.estimators import ensemble_layout as row
+from dosetwin.twins.estimators.ensemble_bank import EnsembleBank
+from dosetwin.twins.estimators.ensemble_filter import propagate
+from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
+from dosetwin.twins.policies import insulin_candidates as candidates
+from dosetwin.twins.policies import insulin_forecast as horizon
+from dosetwin.twins.policies.insulin_appraisal import time_to_event
+
+from .conftest import START_S, Make
+
+
+def appraised(bank: EnsembleBank, event: Make, glucose: float, slope: float = 0.0) -> Appraisal:
+    facts = [("anna", event("observation", glucose + slope * (k - 11), 5.0 * k)) for k in range(12)]
+    bank.assimilate(facts)
+    return bank.decide(["anna"], [facts[-1][1].at_s])
+
+
+def test_shapes_and_names(bank: EnsembleBank, event: Make) -> None:
+    made = appraised(bank, event, 150.0)
+    count = len(candidates.CANDIDATES)
+    assert count >= 8
+    assert (
+        made.utility.shape == made.attainment.shape == made.feasible.shape == made.lowest.shape == (1, count)
+    )
+    assert set(made.risks) == {"below_70", "below_54", "above_250"}
+    assert made.bands["glucose"].shape == made.bands["insulin"].shape == (1, 5, 17)
+    assert made.step_s == 900.0
+    assert (np.diff(made.bands["glucose"], axis=1) >= 0.0).all()
+    assert len(made.orders[0]) == count
+    assert "mg/dL" in made.reasons[0]
+    assert made.on_board.shape == (1,)
+
+
+def test_more_insulin_lowers_glucose(bank: EnsembleBank, event: Make) -> None:
+    made = appraised(bank, event, 220.0)
+    by_rate = made.lowest[0, : candidates.FIRST_BOLUS]
+    by_bolus = made.lowest[0, [candidates.BASAL, *range(candidates.FIRST_BOLUS, len(candidates.CANDIDATES))]]
+    assert (np.diff(by_rate) < 0.0).all()
+    assert (np.diff(by_bolus) < 0.0).all()
+    for risk in ("below_70", "below_54"):
+        assert (np.diff(made.risks[risk][0, : candidates.FIRST_BOLUS]) >= 0.0).all()
+
+
+def test_high_glucose_gets_insulin_and_falling_low_glucose_none(event: Make) -> None:
+    outcomes = {}
+    for name, glucose, slope in (("high", 260.0, 0.0), ("low", 78.0, -3.0)):
+        bank = EnsembleBank(1, seed=11)
+        bank.enrol("anna", at_s=START_S, covariates={"weight": 70.0, "total_daily_dose": 40.0}, targets={})
+        outcomes[name] = appraised(bank, event, glucose, slope)
+    high, low = outcomes["high"], outcomes["low"]
+    assert candidates.CANDIDATES[high.best[0]] not in ("suspend 30 min", "basal x 0.5", "basal")
+    assert candidates.CANDIDATES[low.best[0]] == "suspend 30 min"
+    assert low.orders[0][low.best[0]][0] == Order(
+        drug="insulin", route="subcutaneous", kind="rate", amount=0.0, unit="U/h", duration_s=1800.0
+    )
+    assert np.isfinite(low.time_to_event_s[0])
+
+
+def test_the_forecast_under_the_programme_is_the_filter_run_on(bank: EnsembleBank, event: Make) -> None:
+    """The superposed, pipelined kernel against the filter's own step, with no noise in either."""
+    appraised(bank, event, 180.0)
+    x = bank.ensemble("anna")
+    x[row.FLUX] = 0.0
+    x[row.D1] += 0.5
+    with pytest.MonkeyPatch.context() as quiet:
+        quiet.setattr(row, "FLUX_SD", 0.0)
+        quiet.setattr(row, "DRIFT_PER_SQRT_DAY", dict.fromkeys(row.DRIFT_PER_SQRT_DAY, 0.0))
+        u, extra, bolus = 0.19, -0.19, 40.0
+        one = np.ones((1, 1), np.float32)
+        outlook = horizon.Outlook(
+            u=jnp.asarray(np.full((horizon.STEPS, 1), u, np.float32)),
+            extra_rate=jnp.asarray(one * extra),
+            bolus=jnp.asarray(one * bolus),
+            low=jnp.asarray(one[0] * 70.0),
+            high=jnp.asarray(one[0] * 180.0),
+            bounds=jnp.ones((2, 1)),
+            key=jnp.zeros(1, jnp.uint32),
+        )
+        got = jax.jit(horizon.forecast)(jnp.asarray(x)[:, :, None], outlook)
+        state = jnp.asarray(x)[:, :, None].at[row.S1].add(bolus)
+        step = jax.jit(lambda s, u: propagate(s, jnp.full(1, 5.0), u, jnp.zeros(1, jnp.uint32)))
+        smallest = np.full(row.MEMBERS, np.inf)
+        for k in range(horizon.STEPS):
+            rate = u + extra if k < horizon.ORDER_STEPS else u
+            smallest = np.minimum(smallest, np.asarray(state[row.Q1, :, 0]))
+            state = step(state, jnp.full(1, rate, jnp.float32))
+            if k % 3 == 2:
+                glucose = np.asarray(state[row.Q1, :, 0]) / V_G * MG_DL_PER_MMOL_L
+                np.testing.assert_allclose(got.glucose[0, k // 3 + 1], glucose, atol=0.2, err_msg=f"step {k}")
+                np.testing.assert_allclose(got.insulin[0, k // 3 + 1], state[row.PLASMA, :, 0], rtol=2e-3)
+
+
+def test_nothing_is_ordered_that_the_pump_already_does(bank: EnsembleBank, event: Make) -> None:
+    at_s = START_S + 55.0 * 60.0
+    appraised(bank, event, 150.0)
+    made = bank.decide(["anna"], [at_s])
+    assert made.orders[0][candidates.BASAL] == ()
+    suspend = candidates.CANDIDATES.index("suspend 30 min")
+    bank.assimilate([("anna", event("rate", 0.0, 55.0))])
+    running = bank.decide(["anna"], [at_s])
+    assert running.orders[0][suspend] == (), "30 min are left of it"
+    assert running.orders[0][candidates.BASAL][0].amount == pytest.approx(0.8)
+    nearly_over = bank.decide(["anna"], [at_s + 21 * 60.0])
+    assert nearly_over.orders[0][suspend][0].amount == 0.0, "9 min are left of it: renewed"
+
+
+def test_boluses_are_rounded_down_to_what_the_pump_can_give(bank: EnsembleBank, event: Make) -> None:
+    made = appraised(bank, event, 243.0)
+    for orders in made.orders[0]:
+        for order in orders:
+            if order.kind == "bolus":
+                assert order.amount / 0.05 == pytest.approx(round(order.amount / 0.05), abs=1e-6)
+                assert 0.0 < order.amount <= 10.0
+    np.testing.assert_allclose(
+        candidates.round_down(np.array([0.149, 0.15, 0.0, -1.0]), 0.05), [0.1, 0.15, 0, 0]
+    )
+
+
+def test_insulin_on_board_is_what_exceeds_the_programme(bank: EnsembleBank, event: Make) -> None:
+    appraised(bank, event, 150.0)
+    at_s = START_S + 55.0 * 60.0
+    assert bank.decide(["anna"], [at_s]).on_board[0] == pytest.approx(0.0, abs=0.1)
+    bank.assimilate([("anna", event("bolus", 4.0, 55.0))])
+    assert bank.decide(["anna"], [at_s]).on_board[0] == pytest.approx(4.0, abs=0.1)
+    assert 0.5 < bank.decide(["anna"], [at_s + 5400.0]).on_board[0] < 3.5
+
+
+def test_risk_function_is_the_published_one_and_weighs_low_more() -> None:
+    glucose = np.array([30.0, 54.0, 70.0, 112.5, 180.0, 250.0, 400.0])
+    f = 1.509 * (np.log(glucose) ** 1.084 - 5.381)
+    expected = 10.0 * f**2 * np.where(f < 0.0, horizon.LOW_WEIGHT, 1.0)
+    np.testing.assert_allclose(horizon.risk(jnp.log(jnp.asarray(glucose))), expected, rtol=0.02, atol=0.05)
+
+
+def test_choice_holds_to_the_constraints_first() -> None:
+    utility = jnp.asarray([[-3.0], [-2.0], [-1.0]])
+    below = jnp.asarray([[0.0], [0.03], [0.20]])
+    bounds = jnp.asarray([[0.05], [0.02]])
+    feasible = horizon.within_constraints(below, below * 0.1, bounds)
+    assert feasible[:, 0].tolist() == [True, True, False]
+    assert int(horizon.choose(utility, feasible, below, below * 0.1)[0]) == 1
+    none = jnp.zeros((3, 1), bool)
+    assert int(horizon.choose(utility, none, below, below * 0.1)[0]) == 0
+
+
+def test_time_to_event_is_where_the_median_crosses() -> None:
+    median = np.array([[100.0, 80.0, 60.0], [100.0, 100.0, 100.0], [65.0, 90.0, 90.0], [240.0, 260.0, 300.0]])
+    np.testing.assert_allclose(time_to_event(median, 900.0), [1350.0, np.nan, 0.0, 450.0])
