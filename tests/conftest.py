@@ -1,4 +1,9 @@
-"""One real broker for the whole run; each test gets topics of its own on it."""
+"""One real broker for the whole run; each test gets topics of its own on it.
+
+jaxtyping with beartype is not switched on for the whole run: beyond shapes, beartype refuses integers where
+a float is annotated and protocols that are not runtime-checkable, before our own errors can say what was
+expected. For the shapes of one module: `pytest --jaxtyping-packages=dosetwin.twins.models,beartype.beartype`.
+"""
 
 from __future__ import annotations
 
