@@ -43,10 +43,10 @@ from dosetwin.platform.signing import Signer, Verifier
 from dosetwin.stream_jobs.control.actions import Unacceptable, obey
 from dosetwin.stream_jobs.control.adherence import Adherence
 from dosetwin.stream_jobs.control.commands import command_messages
-from dosetwin.stream_jobs.control.enrolment import fault_of
 from dosetwin.stream_jobs.control.escalation import escalations
 from dosetwin.stream_jobs.control.silence import silences
 from dosetwin.stream_jobs.control.state import ControlState, Message, Order
+from dosetwin.stream_jobs.enrolment import fault_of
 
 T0 = 1_760_000_000.0
 CONTROL = ControlSettings()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
+
 from dosetwin.platform.contracts import (
     AcknowledgeAlert,
     Action,
@@ -16,8 +18,8 @@ from dosetwin.platform.contracts import (
 from dosetwin.platform.errors import SignatureError
 from dosetwin.platform.settings import ControlSettings
 from dosetwin.platform.signing import Verifier
-from dosetwin.stream_jobs.control.enrolment import fault_of, with_mode
 from dosetwin.stream_jobs.control.state import ControlState, Message
+from dosetwin.stream_jobs.enrolment import fault_of
 
 
 class Unacceptable(Exception):  # noqa: N818 - a verdict on an action, not an error of ours
@@ -99,7 +101,7 @@ def _change_mode(state: ControlState, action: Action, act: ChangeMode) -> list[M
             "stale_enrolment",
             f"{action.person} saw version {act.seen_version}; version {known.version} is in force",
         )
-    changed = with_mode(known, act)
+    changed = msgspec.structs.replace(known, version=known.version + 1, mode=act.mode)
     fault = fault_of(changed)
     if fault:
         raise Unacceptable("bad_enrolment", fault)

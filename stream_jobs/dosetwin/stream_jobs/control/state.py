@@ -24,7 +24,7 @@ from dosetwin.platform.contracts import (
     Proposal,
     RefuseProposal,
 )
-from dosetwin.stream_jobs.control.enrolment import fault_of
+from dosetwin.stream_jobs.enrolment import fault_of
 
 Message = Alert | Acknowledgement | Enrolment | DeadLetter
 """What the control app writes."""

@@ -19,16 +19,15 @@ from mode import Service
 
 from dosetwin.platform.clock import instant
 from dosetwin.platform.codec import decoder
-from dosetwin.platform.contracts import Action, AlertRaised, DeadLetter, DeadLetterReason, Dose, Enrolment
+from dosetwin.platform.contracts import Action, AlertRaised, DeadLetter, DeadLetterReason, Dose
 from dosetwin.platform.errors import TopicError
 from dosetwin.platform.metrics import ControlMetrics
 from dosetwin.platform.settings import Settings
 from dosetwin.platform.topic_admin import topic_states
-from dosetwin.platform.topics import ACTIONS, DOSES, ENROLMENTS, MAXIMUM_RECORD_BYTES, Topic
+from dosetwin.platform.topics import ACTIONS, DOSES, MAXIMUM_RECORD_BYTES, Topic
 from dosetwin.stream_jobs.control.actions import Unacceptable, obey
 from dosetwin.stream_jobs.control.adherence import Adherence
 from dosetwin.stream_jobs.control.commands import GRACE_S, command_messages
-from dosetwin.stream_jobs.control.enrolment import fault_of
 from dosetwin.stream_jobs.control.escalation import escalations
 from dosetwin.stream_jobs.control.follower import Batch, Follower
 from dosetwin.stream_jobs.control.silence import silences
@@ -82,7 +81,6 @@ class Control:
         self._stop = threading.Event()
         self._writer = Writer(settings, self._topic, self.state, self.metrics)
         for topic, handle in (
-            (ENROLMENTS, self._on_enrolment),
             (ACTIONS, self._on_action),
             (DOSES, self._on_dose),
         ):
@@ -173,15 +171,6 @@ class Control:
                     self.metrics.events[topic.name].inc(len(events))
 
         return agent
-
-    async def _on_enrolment(self, event: Any) -> None:
-        try:
-            enrolment: Enrolment = decoder(Enrolment).decode(event.value)
-        except msgspec.DecodeError:
-            return  # the shards write the dead letter of what is malformed
-        fault = fault_of(enrolment)
-        if fault:
-            await self._refuse(ENROLMENTS, event, "bad_enrolment", fault, enrolment.patient)
 
     async def _on_action(self, event: Any) -> None:
         try:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from dosetwin.platform.contracts import Enrolment, Order, Proposal
-from dosetwin.platform.errors import TherapyError
-from dosetwin.platform.units import conversion
+from dosetwin.stream_jobs.enrolment import resolve
 from dosetwin.twins.safety.dose_ledger import DoseLedger
-from dosetwin.twins.therapies import load_therapy
-from dosetwin.twins.therapy import Bound, Therapy
+from dosetwin.twins.therapy import Therapy
 
 SEQUENCE_WINDOW = 1024
 """How many messages of a device's boot may overtake one and it is still taken."""
@@ -131,45 +127,10 @@ class Patient:
         Raises TherapyError or UnitError when it lacks or misstates what its therapy needs; then nothing
         has changed.
         """
-        therapy = load_therapy(enrolment.therapy)
-        covariates: dict[str, float] = {}
-        for need in therapy.covariates:
-            measure = enrolment.covariates.get(need.name)
-            if measure is None:
-                if need.default is None:
-                    raise TherapyError(
-                        f"therapy {therapy.id} needs covariate {need.name} in {need.unit}; "
-                        f"given are {', '.join(enrolment.covariates) or 'none'}"
-                    )
-                covariates[need.name] = need.default
-                continue
-            factor, offset = conversion(need.name, measure.unit, need.unit)
-            value = measure.value * factor + offset
-            if not need.low <= value <= need.high:
-                raise TherapyError(
-                    f"covariate {need.name} is {value:g} {need.unit}; expected {need.low:g} to {need.high:g}"
-                )
-            covariates[need.name] = value
-        self.targets = _overridden(therapy.targets, enrolment, enrolment.targets)
-        self.limits = _overridden(therapy.limits, enrolment, enrolment.limits)
-        self.covariates = covariates
-        self.therapy: Therapy = therapy
-        self.device = next((device.device for device in enrolment.devices if device.commands), None)
+        resolved = resolve(enrolment)
+        self.therapy: Therapy = resolved.therapy
+        self.covariates = resolved.covariates
+        self.targets = resolved.targets
+        self.limits = resolved.limits
+        self.device = resolved.device
         self.state.enrolment = enrolment
-
-
-def _overridden(
-    bounds: Mapping[str, Bound], enrolment: Enrolment, overrides: Mapping[str, object]
-) -> dict[str, Bound]:
-    merged = dict(bounds)
-    for name in overrides:
-        if name not in bounds:
-            raise TherapyError(
-                f"therapy {enrolment.therapy} has no {name!r} to override; it has {', '.join(bounds)}"
-            )
-        measure = (enrolment.targets | enrolment.limits)[name]
-        factor, offset = conversion(name, measure.unit, bounds[name].unit)
-        merged[name] = Bound(
-            measure.value * factor + offset, bounds[name].unit, f"enrolment version {enrolment.version}"
-        )
-    return merged

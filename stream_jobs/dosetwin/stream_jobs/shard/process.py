@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 
-from dosetwin.platform.metrics import ShardMetrics
 from dosetwin.platform.compilation_cache import keep_compilations
+from dosetwin.platform.metrics import ShardMetrics
 from dosetwin.platform.settings import Settings
 
 

@@ -207,6 +207,8 @@ class Turn:
             try:
                 self._verifier.verify(action)
             except SignatureError as error:
+                if not isinstance(action.act, ApproveProposal | RefuseProposal):
+                    return  # the control app's acts: it writes their dead letters
                 raise Refused("bad_signature", str(error)) from error
             if isinstance(action.act, ApproveProposal | RefuseProposal):
                 self._on_proposal(patient, action, action.act, record, live)
