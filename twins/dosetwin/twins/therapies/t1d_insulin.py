@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from dosetwin.twins.bank import Bank
-from dosetwin.twins.therapy import Bound, CovariateNeed, Drug, Quantity, Therapy
+from dosetwin.twins.therapy import AlertRule, Bound, CovariateNeed, Drug, Quantity, Therapy
 
 _LOOP = "Loop / LoopAlgorithm"
 _OREF0 = "openaps/oref0 0.7.1"
@@ -67,6 +67,33 @@ therapy = Therapy(
     make_bank=make_bank,
     source="Hovorka 2004, Physiol. Meas. 25:905, doi:10.1088/0967-3334/25/4/010",
     guarded="glucose",
+    alerts=(
+        # thresholds on probabilities are our assumption; the glucose levels are the consensus's (Battelino 2019)
+        AlertRule(
+            "predicted_very_low",
+            "high",
+            "below_54",
+            begins=0.5,
+            ends=0.25,
+            message="glucose below 54 mg/dL within 4 h with a chance of {value:.0%}",
+        ),
+        AlertRule(
+            "predicted_low",
+            "medium",
+            "below_70",
+            begins=0.6,
+            ends=0.3,
+            message="glucose below 70 mg/dL within 4 h with a chance of {value:.0%}",
+        ),
+        AlertRule(
+            "high_glucose",
+            "medium",
+            "observed",
+            begins=250.0,
+            ends=230.0,
+            message="glucose is {value:.0f} mg/dL, above 250",
+        ),
+    ),
     context=(
         Quantity("heart_rate", "/min", 20.0, 250.0),
         Quantity("systolic_pressure", "mm[Hg]", 40.0, 300.0),
