@@ -18,6 +18,7 @@ from dosetwin.platform.clock import PlatformClock, instant
 from dosetwin.platform.codec import encode
 from dosetwin.platform.contracts import (
     Acknowledgement,
+    Administration,
     AlertCleared,
     AlertRaised,
     Band,
@@ -73,6 +74,7 @@ class Bed:
         self.sequence = 0
         self.commands = 0
         self.low = False
+        self.raised: AlertRaised | None = None
 
     def glucose(self, at_s: float) -> float:
         """mg/dL at an event time: two waves and a little noise, deterministic but for the noise."""
@@ -123,13 +125,18 @@ class SyntheticWard:
         """Enrol everybody."""
         for bed in self.beds:
             insulin = bed.therapy == "t1d-insulin"
+            tail = bed.patient[2:6]
             devices = (
-                (EnrolledDevice(device=f"cgm-{bed.patient[2:6]}", kind="cgm"),
-                 EnrolledDevice(device=f"pump-{bed.patient[2:6]}", kind="insulin_pump", commands=True))
+                (
+                    EnrolledDevice(device=f"cgm-{tail}", kind="cgm"),
+                    EnrolledDevice(device=f"pump-{tail}", kind="insulin_pump", commands=True),
+                )
                 if insulin
-                else (EnrolledDevice(device=f"infusion-{bed.patient[2:6]}", kind="infusion_pump", commands=True),
-                      EnrolledDevice(device="laboratory", kind="laboratory"))
-            )  # fmt: skip
+                else (
+                    EnrolledDevice(device=f"infusion-{tail}", kind="infusion_pump", commands=True),
+                    EnrolledDevice(device="laboratory", kind="laboratory"),
+                )
+            )
             enrolment = Enrolment(
                 patient=bed.patient,
                 version=1,
@@ -156,7 +163,7 @@ class SyntheticWard:
                     self.send("forecasts", bed.patient, self.forecast(bed, each, index))
 
     def step(self, at_s: float) -> None:
-        """One step of everybody: a reading, what was given, a forecast, now and then a command or an alert."""
+        """One step of everybody: reading, doses, forecast, now and then a command or an alert."""
         self.steps += 1
         for index, bed in enumerate(self.beds):
             self.send("readings", bed.patient, self._reading(bed, at_s, tuple(self._samples(bed, at_s))))
@@ -423,11 +430,10 @@ class SyntheticWard:
                 f"Glucose below 70 mg/dL within 4 h is likely ({risk:.0%})",
             )
             bed.raised = self.raised  # type: ignore[attr-defined]  # kept on the bed for clearing
-        elif risk < 0.2 and bed.low:
+        elif risk < 0.2 and bed.low and bed.raised is not None:
             bed.low = False
-            raised: AlertRaised = bed.raised  # type: ignore[attr-defined]
-            cleared = AlertCleared(patient=bed.patient, alert=raised.alert, at=instant(at_s))
-            self.send("alerts", bed.patient, cleared, key=f"{raised.alert}/cleared")
+            cleared = AlertCleared(patient=bed.patient, alert=bed.raised.alert, at=instant(at_s))
+            self.send("alerts", bed.patient, cleared, key=f"{bed.raised.alert}/cleared")
         if bed.therapy == "vancomycin" and self.steps == 2 and bed.random.random() < 0.3:
             self.alert(bed, at_s, "low_attainment", "medium", "AUC24 below 400 mg.h/L is likelier than not")
         if bed.mode == "advisory" and self.steps == 3 and bed.random.random() < 0.4:
@@ -475,27 +481,26 @@ class SyntheticWard:
 
     def _doses(self, bed: Bed, at_s: float, step: int) -> None:
         at = instant(at_s)
+        given: list[Administration] = []
         if bed.therapy == "t1d-insulin":
-            given = []
             if step % 6 == 0:
                 rate = round(0.9 + 0.3 * math.sin(at_s / 7000.0 + bed.phase), 2)
                 given.append(RateChange(drug="insulin", route="subcutaneous", rate=rate, unit="U/h", at=at))
             if step % 36 == 5:
-                given.append(Bolus(drug="insulin", route="subcutaneous", amount=3.5, unit="U", at=at))  # type: ignore[arg-type]  # a union of doses
-            if not given:
-                return
+                given.append(Bolus(drug="insulin", route="subcutaneous", amount=3.5, unit="U", at=at))
         elif step % 144 == 0:
-            given = [
+            start = at - timedelta(minutes=90)
+            given.append(
                 Infusion(
                     drug="vancomycin",
                     route="intravenous",
                     amount=1000.0,
                     unit="mg",
-                    at=at - timedelta(minutes=90),
+                    at=start,
                     duration_s=5400.0,
                 )
-            ]  # type: ignore[list-item]  # a union of doses
-        else:
+            )
+        if not given:
             return
         bed.sequence += 1
         dose = Dose(

@@ -11,7 +11,8 @@ from dosetwin.dashboards.screens import alerts, commands, patient, system, ward
 
 STYLE = """
 <style>
-[data-testid="stStatusWidget"], [data-testid="stAppDeployButton"], [data-testid="stMainMenu"] { display: none; }
+[data-testid="stStatusWidget"], [data-testid="stAppDeployButton"],
+[data-testid="stMainMenu"] { display: none; }
 .stMainBlockContainer, [data-testid="stMainBlockContainer"] { padding: 4.2rem 1.6rem 1rem; max-width: 100%; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>

@@ -1,4 +1,4 @@
-"""How much comes in on each topic: counts, rates over the last seconds, age, and whether the ward fell silent."""
+"""How much comes in on each topic: counts, rates, age, and whether the ward fell silent."""
 
 from __future__ import annotations
 

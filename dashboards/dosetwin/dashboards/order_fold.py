@@ -15,7 +15,7 @@ LEAST_KEPT = timedelta(minutes=10)
 
 
 class LivesFold:
-    """Orders, from proposed to applied; finished ones are forgotten after a day, sooner where they are many."""
+    """Orders, from proposed to applied; finished ones are forgotten after a day, of many sooner."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep

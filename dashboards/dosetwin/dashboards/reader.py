@@ -19,11 +19,13 @@ from kafka.errors import KafkaError
 
 from dosetwin.dashboards.flow import FlowMeter
 from dosetwin.dashboards.patient_fold import Bounds
+from dosetwin.dashboards.presentation import therapy_view
 from dosetwin.dashboards.snapshot import Connection, ReaderState, Snapshot
 from dosetwin.dashboards.ward_fold import WardFold
 from dosetwin.platform import kafka_clients
 from dosetwin.platform.errors import BrokerError
 from dosetwin.platform.settings import Settings
+from dosetwin.twins.therapies import therapy_ids
 
 DAY_S = 86_400.0
 READ_FROM_START = ("enrolments", "alerts")
@@ -56,7 +58,8 @@ class Reader:
         self._topic_of = {settings.kafka.topic(topic): topic for topic in READ}
         now = time.time()
         self._state = ReaderState("connecting", since_s=now, heard_s=now)
-        self._drained_s = now
+        self._complete_s = now
+        self._target: tuple[float, dict[TopicPartition, int]] | None = None
         self._beat_s = 0.0
         self._published_s = 0.0
         self.snapshot: Snapshot = self._picture(now)
@@ -84,6 +87,8 @@ class Reader:
         return None
 
     def _run(self) -> None:
+        for therapy in therapy_ids():
+            therapy_view(therapy)  # the first look imports models, which must not stop the reading later
         while not self._stop.is_set():
             consumer: KafkaConsumer | None = None
             try:
@@ -91,6 +96,7 @@ class Reader:
                     self._settings.kafka, "dosetwin-dashboard", request_timeout_ms=15_000
                 )
                 self._assign(consumer)
+                self._target = None
                 self._connected("catching up")
                 self._follow(consumer)
             except (KafkaError, BrokerError, OSError) as error:
@@ -133,8 +139,7 @@ class Reader:
             wall_s = time.time()
             if records:
                 self._heard(wall_s)
-            if records < BATCH:
-                self._drained_s = wall_s
+            self._completed(consumer)
             if wall_s - self._beat_s >= HEARTBEAT_EVERY_S:
                 self._beat(consumer, wall_s)
             if wall_s - self._published_s >= PUBLISH_EVERY_S:
@@ -171,8 +176,19 @@ class Reader:
         lag = sum(max(0, end - (consumer.position(each) or 0)) for each, end in ends.items())
         self._heard(time.time())
         self._state = dataclasses.replace(self._state, lag_records=lag)
-        if self._state.connection == "catching up" and wall_s - self._drained_s < PUBLISH_EVERY_S:
-            self._set("live")
+        if self._target is None:
+            self._target = (wall_s, ends)
+            self._completed(consumer)
+
+    def _completed(self, consumer: KafkaConsumer) -> None:
+        """Note up to which wall time this view holds everything: when the ends of then are reached."""
+        if self._target is None:
+            return
+        asked_s, ends = self._target
+        if all((consumer.position(each) or 0) >= end for each, end in ends.items()):
+            self._complete_s, self._target = asked_s, None
+            if self._state.connection == "catching up":
+                self._set("live")
 
     def _heard(self, wall_s: float) -> None:
         self._state = dataclasses.replace(self._state, heard_s=wall_s)
@@ -200,6 +216,9 @@ class Reader:
     def _picture(self, wall_s: float) -> Snapshot:
         self._published_s = wall_s
         self._flow.tick(wall_s)
-        behind_s = 0.0 if wall_s - self._drained_s < 1.0 else wall_s - self._drained_s
-        state = dataclasses.replace(self._state, behind_s=behind_s, silent_after_s=self._flow.silent_after_s)
+        state = dataclasses.replace(
+            self._state,
+            behind_s=max(0.0, wall_s - self._complete_s - HEARTBEAT_EVERY_S),
+            silent_after_s=self._flow.silent_after_s,
+        )
         return self._fold.publish(wall_s, state, self._flow.flows(), self._flow.history())

@@ -64,7 +64,7 @@ class PatientRecord:
     patient: str
     enrolment: Enrolment | None
     readings: Mapping[str, SeriesView]
-    """quantity -> rows (event time, value in canonical unit, 0 measured / -1 below / +1 above / 2 suspect)."""
+    """quantity -> rows (event time, canonical value, 0 measured / -1 below / +1 above / 2 suspect)."""
     units: Mapping[str, str]
     posterior: Mapping[str, SeriesView]
     """quantity -> rows (event time, low, median, high): where the twin stood after each update."""

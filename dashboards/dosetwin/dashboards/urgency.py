@@ -1,4 +1,4 @@
-"""Which patient comes first: the worst open alert, then the nearest event, then the oldest value, then the id."""
+"""Which patient comes first: the worst open alert, the nearest event, the oldest value, the id."""
 
 from __future__ import annotations
 

@@ -96,16 +96,16 @@ class Shell {
     attribute(this.root, "data-state", trouble ? "trouble" : wait ? "wait" : "live");
     show(this.find(".trouble"), Boolean(trouble));
     text(this.find(".trouble"), trouble ? `${trouble}. What is shown below is old.` : "");
-    const parts = [h.connection === "live" ? "Live" : h.connection[0].toUpperCase() + h.connection.slice(1)];
+    const parts = [{ connecting: "Connecting to the broker", "catching up": "Reading what the topics hold", live: "Live", reconnecting: "Reconnecting to the broker" }[h.connection]];
     parts.push(h.reading_age_s === null ? "no reading yet" : `newest reading ${ago(h.reading_age_s + since)}`);
-    parts.push(h.behind_s > 1 ? `behind by ${duration(h.behind_s)}` : "up to date");
+    parts.push(wait ? "" : h.behind_s > 2 ? `behind by ${duration(h.behind_s)}` : "up to date");
     if (h.reconnections) parts.push(`reconnected ${h.reconnections === 1 ? "once" : `${h.reconnections} times`}`);
     if (h.not_shown) parts.push(`${h.not_shown} patients not shown`);
     if (this.held) {
       const extra = h.alerts.high - this.heldHigh;
       parts.unshift(`HELD for ${duration((performance.now() - this.heldAt) / 1000)}${extra > 0 ? `, ${extra} new alarm${extra > 1 ? "s" : ""}` : ""}`);
     }
-    text(this.find(".age"), parts.join(" · "));
+    text(this.find(".age"), parts.filter(Boolean).join(" · "));
     text(this.find(".clock"), `${clockWords(this.now())} UTC${h.speed === 1 ? "" : `, ${+h.speed.toPrecision(3)}× life`}`);
     for (const node of this.find(".tally").children) {
       const kind = node.__key, count = h.alerts[kind], each = PRIORITIES[kind];

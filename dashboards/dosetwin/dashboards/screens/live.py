@@ -32,7 +32,7 @@ class Session:
 
 
 def session() -> Session:
-    """This tab's session."""
+    """The session of the tab that runs now."""
     found = st.session_state.get("dosetwin")
     if not isinstance(found, Session):
         found = st.session_state["dosetwin"] = Session()

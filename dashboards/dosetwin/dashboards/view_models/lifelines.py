@@ -17,8 +17,10 @@ FINAL: tuple[Stage, ...] = ("turned down", "applied", "refused", "expired")
 
 
 def stage(life: CommandLife, now: datetime) -> Stage:
-    """The stage that an order has reached. A proposal that nobody answered in time is expired by itself;
-    a command is not, until its device or the watchdog says so.
+    """The stage that an order has reached.
+
+    A proposal that nobody answered in time is expired by itself; a command is not, until its device or the
+    watchdog says so.
     """
     said = life.stage
     if said in ("proposed", "approved") and life.proposal is not None and life.proposal.expires_at <= now:

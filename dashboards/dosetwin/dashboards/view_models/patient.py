@@ -1,4 +1,4 @@
-"""One patient's page: stacked lanes on one time axis, the decision with its reason, estimates, what was cut."""
+"""One patient's page: stacked lanes on one time axis, the decision and its reason, what was cut."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def patient(snapshot: Snapshot, patient_id: str) -> dict[str, Any] | None:
             for name, measure in sorted(enrolment.covariates.items())
         ],
         "devices": [
-            f"{device.device} ({as_words(device.kind).lower()}{', obeys commands' if device.commands else ''})"
-            for device in enrolment.devices
+            f"{each.device} ({as_words(each.kind).lower()}{', obeys commands' if each.commands else ''})"
+            for each in enrolment.devices
         ],
         "now_card": _now(record, view, forecast),
         "past_s": past_s,
@@ -144,8 +144,10 @@ def _table(record: PatientRecord, view: TherapyView) -> list[list[str]]:
     rows: list[tuple[float, str, str]] = []
     for name, series in record.readings.items():
         scale = scale_of(name, record.units.get(name, ""))
-        for row in series.newest(4):
-            rows.append((float(row[0]), scale.title, f"{number(float(row[1]))} {shown_unit(scale.unit)}"))
+        unit = shown_unit(scale.unit)
+        rows += [
+            (float(at), scale.title, f"{number(float(value))} {unit}") for at, value, _ in series.newest(4)
+        ]
     for given in record.doses[-6:]:
         at_s = given.administration.at.timestamp()
         rows.append((at_s, "Dose", f"{administration_words(given.administration)} ({given.device})"))

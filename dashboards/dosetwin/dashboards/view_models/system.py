@@ -1,4 +1,4 @@
-"""The system page: throughput, lag, latency, shards, dead letters, and how old each topic's newest record is."""
+"""The system page: throughput, lag, latency, shards, dead letters, the age of each topic."""
 
 from __future__ import annotations
 
