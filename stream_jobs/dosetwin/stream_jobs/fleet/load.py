@@ -1,7 +1,7 @@
 """Load without plants: as many readings as asked for, made beforehand and poured into Kafka at full speed.
 
-For benchmarks and for tests that kill shards. Each patient has one glucose sensor and one pump; its glucose is
-a daily wave with noise that persists, a value each five minutes, in event order over all patients.
+For benchmarks and for tests that kill shards. Each patient has one glucose sensor and one pump; its glucose
+is a daily wave with noise that persists, a value each five minutes, in event order over all patients.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dosetwin.platform.settings import Settings
 from dosetwin.platform.topics import ENROLMENTS, READINGS, partition_of
 
 INTERVAL_S = 300.0
+UNDERWAY_RECORDS = 50_000
 NOISE_MEMORY = 0.9
 NOISE_SD_MG_DL = 8.0
 
@@ -38,7 +39,7 @@ def pump_of(patient: str) -> str:
 def enrol_load(
     settings: Settings, n: int, *, at_event_s: float, seed: int = 0, mode: Mode = "autonomous"
 ) -> list[str]:
-    """Enrol `n` patients on t1d-insulin from `at_event_s` on; returns their pseudonyms when Kafka has them."""
+    """Enrol `n` patients on t1d-insulin from `at_event_s` on; returns their pseudonyms once Kafka has all."""
     kafka, key = settings.kafka, settings.pseudonym_key()
     rng = np.random.default_rng([seed, 1])
     patients = [pseudonym(f"load{seed}-{i}", key) for i in range(n)]
@@ -134,11 +135,9 @@ def pour(
         "dosetwin-load",
         linger_ms=20,
         batch_size=512 * 1024,
-        buffer_memory=256 * 1024 * 1024,
-        max_block_ms=120_000,
     )
     failures: list[BaseException] = []
-    counts = [0] * len(patients)
+    counts, underway = [0] * len(patients), 0
     source = encoded_rounds(patients, readings_per_patient, start_event_s, seed) if rounds is None else rounds
     try:
         for payloads in source:
@@ -146,6 +145,10 @@ def pour(
                 key, partition = addresses[i]
                 client.send(topic, value=payload, key=key, partition=partition).add_errback(failures.append)
                 counts[i] += 1
+            underway += len(payloads)
+            if underway >= UNDERWAY_RECORDS:  # the client's own buffer has no bound
+                client.flush(timeout=300)
+                underway = 0
         client.flush(timeout=300)
     finally:
         client.close()
