@@ -54,7 +54,7 @@ def test_more_insulin_lowers_glucose(bank: EnsembleBank, event: Make) -> None:
 
 def test_high_glucose_gets_insulin_and_falling_low_glucose_none(event: Make) -> None:
     outcomes = {}
-    for name, glucose, slope in (("high", 260.0, 0.0), ("low", 78.0, -3.0)):
+    for name, glucose, slope in (("high", 260.0, 0.0), ("low", 70.0, -4.0)):
         bank = EnsembleBank(1, seed=11)
         bank.enrol("anna", at_s=START_S, covariates={"weight": 70.0, "total_daily_dose": 40.0}, targets={})
         outcomes[name] = appraised(bank, event, glucose, slope)
