@@ -1,4 +1,4 @@
-"""A whole fleet on a real broker: what it sends, how it goes on after a kill, that commands reach the body."""
+"""A whole fleet on a real broker: what it sends, that it survives a kill, that commands reach the body."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ from dosetwin.stream_jobs.fleet.plan import FleetPlan
 
 pytestmark = pytest.mark.broker
 
+BEGIN_S = 1_790_000_000.0
+"""A fixed beginning of event time, so that the same seed has its meals at the same moments."""
+
 
 def everything(kafka: KafkaSettings, topic: Topic, contract: Any) -> list[tuple[int, Any]]:
     """(append time in ms, message) of a topic."""
@@ -66,7 +69,7 @@ def everything(kafka: KafkaSettings, topic: Topic, contract: Any) -> list[tuple[
 
 def fast(settings: Settings, speed: float) -> Settings:
     now_s = time.time()
-    clock = ClockSettings(speed=speed, wall_anchor_s=now_s, event_anchor_s=now_s)
+    clock = ClockSettings(speed=speed, wall_anchor_s=now_s, event_anchor_s=BEGIN_S)
     return settings.model_copy(update={"clock": clock})
 
 
@@ -75,7 +78,7 @@ def test_a_fleet_sends_what_it_says_and_goes_on_where_it_stopped(settings: Setti
     plan = FleetPlan(
         patients=10, state_dir=tmp_path / "fleet", faults=LEVELS["harsh"], seed=4, for_s=4.0, quiet_s=0.2
     )
-    first = Fleet(settings, plan).run(threading.Event())
+    first: dict[str, Any] = Fleet(settings, plan).run(threading.Event())
     readings = everything(settings.kafka, READINGS, Reading)
     enrolments = [message for _, message in everything(settings.kafka, ENROLMENTS, Enrolment)]
     assert len({each.patient for each in enrolments}) == len(enrolments) == 10
@@ -103,7 +106,7 @@ def test_a_fleet_sends_what_it_says_and_goes_on_where_it_stopped(settings: Setti
         each
         for dose in doses
         for each in dose.administrations
-        if each.drug == "vancomycin" and each.at < enrolments[-1].at.__class__.now(each.at.tzinfo)
+        if each.drug == "vancomycin" and each.at.timestamp() < BEGIN_S
     ]
     assert len(history) >= 4, "vancomycin patients come in mid-therapy, with their doses told"
 
@@ -122,8 +125,8 @@ def test_a_fleet_sends_what_it_says_and_goes_on_where_it_stopped(settings: Setti
 
 
 def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_path: Path) -> None:
-    """The fleet in a process of its own; the same fleet without the command is the comparison."""
-    settings = fast(settings, 120.0)
+    """The fleet in a process of its own, killed after it has acknowledged."""
+    settings = fast(settings, 240.0)
     arguments = ["fleet", "--patients", "2", "--therapy-mix", "t1d-insulin=1", "--mode", "autonomous"]
     arguments += ["--faults", "none", "--drain", "2", "--state-dir", str(tmp_path / "fleet"), "--json"]
     environment = {**os.environ, **settings.environment(), "DOSETWIN_METRICS__FLEET_PORT": "0"}
@@ -154,7 +157,7 @@ def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_
     process = start()
     try:
         enrolment = wait_for(ENROLMENTS, Enrolment, 2, process)[0]
-        wait_for(READINGS, Reading, 3, process)
+        wait_for(READINGS, Reading, 20, process)
         pump = next(each.device for each in enrolment.devices if each.commands)
         now_s = settings.platform_clock.event_s()
         order = settings.command_signer().sign(
@@ -162,7 +165,7 @@ def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_
                 patient=enrolment.patient,
                 id=identifier("test"),
                 device=pump,
-                orders=(Order(drug="insulin", route="subcutaneous", kind="bolus", amount=10.0, unit="U"),),
+                orders=(Order(drug="insulin", route="subcutaneous", kind="bolus", amount=20.0, unit="U"),),
                 issued_at=instant(now_s),
                 expires_at=instant(now_s + 7200),
                 precondition=Precondition(enrolment_version=1),
@@ -183,7 +186,7 @@ def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    process = start("--for", "8")
+    process = start("--for", "10")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     counters = json.loads(output.splitlines()[-1])
@@ -197,8 +200,7 @@ def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_
     }
     given = [each for dose in doses.values() for each in dose.administrations if isinstance(each, Bolus)]
     commanded = [each for each in given if each.command_id == order.id]
-    assert [each.amount for each in commanded] == [10.0]
-    at = commanded[0].at
+    assert [each.amount for each in commanded] == [20.0]
     glucose = sorted(
         (sample.at, sample.value * (18.0156 if sample.unit == "mmol/L" else 1.0))
         for _, message in everything(settings.kafka, READINGS, Reading)
@@ -206,8 +208,8 @@ def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_
         for sample in message.samples
         if sample.quantity == "glucose"
     )
-    before = [value for moment, value in glucose if moment <= at]
-    assert min(value for _, value in glucose[-3:]) < np.mean(before[-2:]) - 15, "10 U lower glucose"
+    before = [value for moment, value in glucose if moment <= commanded[0].at]
+    assert min(value for _, value in glucose[-3:]) < before[-1] - 40, "20 U lower glucose"
 
 
 def test_load_is_poured_in_event_order(settings: Settings) -> None:
