@@ -37,6 +37,7 @@ from dosetwin.platform.contracts import (
 from dosetwin.platform.kafka_clients import consumer, producer
 from dosetwin.platform.metrics import ShardMetrics
 from dosetwin.platform.settings import KafkaSettings, Settings, ShardSettings
+from dosetwin.platform.topic_reader import read_to_end
 from dosetwin.platform.topics import (
     ACKNOWLEDGEMENTS,
     AUDIT,
@@ -49,7 +50,7 @@ from dosetwin.platform.topics import (
     SOURCES,
     partition_of,
 )
-from dosetwin.stream_jobs.demo.tally import _read, unconsumed
+from dosetwin.stream_jobs.demo.tally import unconsumed
 from dosetwin.stream_jobs.shard.intake import Record
 from dosetwin.stream_jobs.shard.ray_host import read_shards
 from dosetwin.stream_jobs.shard.recovery import recover
@@ -229,10 +230,10 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
     # every reading has exactly one outcome: predicted and assimilated once, or a dead letter
     refused = {
         (f"{letter['topic']}", letter["partition"], letter["offset"])
-        for letter in (json.loads(found.value) for found in _read(kafka, DEAD_LETTERS))
+        for letter in (json.loads(found.value) for found in read_to_end(kafka, (DEAD_LETTERS,)))
     }
     expected: Counter[tuple[str, float]] = Counter()
-    for found in _read(kafka, READINGS):
+    for found in read_to_end(kafka, (READINGS,)):
         if (READINGS.name, found.partition, found.offset) not in refused:
             message = json.loads(found.value)
             expected[message["patient"], message["samples"][0]["at"]] += 1
@@ -242,7 +243,7 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
     ) + sum(count - 1 for count in Counter(_positions(messages)).values() if count > 1)
     predicted: Counter[tuple[str, str]] = Counter()
     commanded: Counter[str] = Counter()
-    for found in _read(kafka, FORECASTS):
+    for found in read_to_end(kafka, (FORECASTS,)):
         forecast = decode(found.value, Forecast)
         for prediction in forecast.predictions:
             predicted[forecast.patient, json.loads(encode(prediction))["at"]] += 1
@@ -255,7 +256,7 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
     assert len(late) < 0.03 * len(expected)  # assimilated behind a newer one: no forecast of their own
 
     # no command lost or doubled: one for each decision to command, each reached the devices once
-    commands = [decoder(COMMANDS.contract).decode(found.value) for found in _read(kafka, COMMANDS)]
+    commands = [decoder(COMMANDS.contract).decode(found.value) for found in read_to_end(kafka, (COMMANDS,))]
     assert len(commands) > PATIENTS
     assert Counter(command.decision_id for command in commands) == commanded
     assert devices.commands == Counter(command.id for command in commands)
@@ -263,7 +264,9 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
 
     # the audit chain is whole on every partition
     for partition in range(kafka.partitions):
-        chain = [decode(f.value, AuditRecord) for f in _read(kafka, AUDIT) if f.partition == partition]
+        chain = [
+            decode(f.value, AuditRecord) for f in read_to_end(kafka, (AUDIT,)) if f.partition == partition
+        ]
         assert verify(chain) is None
 
     # the twins, taken over from snapshots and replay, equal one undisturbed pass over the records
@@ -271,9 +274,9 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
     for partition in range(kafka.partitions):
         recover(kafka, recovered, partition, committed_offsets(kafka, partition))
     log = [
-        Record(topic.name, found.partition, found.offset, found.timestamp, found.key, found.value)
+        Record(topic.name, found.partition, found.offset, found.timestamp_ms, found.key, found.value)
         for topic in (ENROLMENTS, DOSES, READINGS)
-        for found in _read(kafka, topic)
+        for found in read_to_end(kafka, (topic,))
     ]
     log.sort(key=lambda record: record.appended_ms)
     for first in range(0, len(log), 500):

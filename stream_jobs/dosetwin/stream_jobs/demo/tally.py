@@ -26,6 +26,7 @@ from dosetwin.platform.contracts import (
 )
 from dosetwin.platform.kafka_clients import consumer
 from dosetwin.platform.settings import KafkaSettings, Settings
+from dosetwin.platform.topic_reader import read_to_end
 from dosetwin.platform.topics import (
     ACKNOWLEDGEMENTS,
     ALERTS,
@@ -34,7 +35,6 @@ from dosetwin.platform.topics import (
     DOSES,
     ENROLMENTS,
     FORECASTS,
-    OVERSIZE_BYTES,
     READINGS,
     SOURCES,
     Topic,
@@ -100,44 +100,39 @@ class Tally:
 def count(kafka: KafkaSettings) -> Tally:
     """Read every topic to its end and count."""
     tally = Tally()
-    patients: set[str] = set()
     parts: dict[str, int] = {}
-    for record in _read(kafka, READINGS):
-        tally.readings += 1
-        parts[_source(record, READINGS)] = _parts(record.value, Reading)
-    for record in _read(kafka, DOSES):
-        parts[_source(record, DOSES)] = _parts(record.value, Dose)
-    observed = sum(parts.values())
-    for record in _read(kafka, DEAD_LETTERS):
-        letter: DeadLetter = decoder(DeadLetter).decode(record.value)
+    for record in read_to_end(kafka, (READINGS, DOSES)):
+        tally.readings += record.topic == READINGS.name
+        parts[f"{record.topic}/{record.partition}:{record.offset}"] = _parts(record.message)
+    tally.observations = sum(parts.values())
+    for record in read_to_end(kafka, (DEAD_LETTERS,)):
+        letter = record.message
+        assert isinstance(letter, DeadLetter)
         tally.dead_letters[letter.reason] += 1
         source = f"{letter.topic}/{letter.partition}:{letter.offset}"
-        observed -= parts.get(source, 0) if letter.index is None else 1
-    tally.observations = observed
-    for record in _read(kafka, ENROLMENTS):
-        patients.add((record.key or b"").decode())
-    tally.patients = len(patients)
-    for record in _read(kafka, FORECASTS):
-        forecast: Forecast = decoder(Forecast).decode(record.value)
-        if forecast.decision is not None:
-            tally.decisions[forecast.decision.outcome] += 1
-    for record in _read(kafka, COMMANDS):
-        order = decoder(COMMANDS.contract).decode(record.value)
-        if isinstance(order, Command):
-            tally.issued[order.id] += 1
-    for record in _read(kafka, ACKNOWLEDGEMENTS):
-        answer: Acknowledgement = decoder(Acknowledgement).decode(record.value)
+        tally.observations -= parts.get(source, 0) if letter.index is None else 1
+    tally.patients = len({record.key for record in read_to_end(kafka, (ENROLMENTS,))})
+    for record in read_to_end(kafka, (FORECASTS,)):
+        if isinstance(record.message, Forecast) and record.message.decision is not None:
+            tally.decisions[record.message.decision.outcome] += 1
+    for record in read_to_end(kafka, (COMMANDS,)):
+        if isinstance(record.message, Command):
+            tally.issued[record.message.id] += 1
+    for record in read_to_end(kafka, (ACKNOWLEDGEMENTS,)):
+        answer = record.message
+        if not isinstance(answer, Acknowledgement):
+            continue
         if answer.status in TERMINAL:
             tally.outcomes.setdefault(answer.command_id, set()).add(answer.status)
         if answer.status == "applied":
             tally.applications.setdefault(answer.command_id, set()).add(answer.application_id)
         elif answer.status == "refused" and answer.reason == "expired":
             tally.expired_refusals.add(answer.command_id)
-    raised: set[str] = set()
-    for record in _read(kafka, ALERTS):
-        alert = decoder(ALERTS.contract).decode(record.value)
-        if isinstance(alert, AlertRaised):
-            raised.add(alert.alert)
+    raised = {
+        record.message.alert
+        for record in read_to_end(kafka, (ALERTS,))
+        if isinstance(record.message, AlertRaised)
+    }
     tally.alerts = len(raised)
     return tally
 
@@ -226,28 +221,8 @@ def _source(record: Any, topic: Topic) -> str:
     return f"{topic.name}/{record.partition}:{record.offset}"
 
 
-def _parts(payload: bytes, contract: Any) -> int:
+def _parts(message: object) -> int:
     """Samples or administrations in a record; 1 for one that cannot be read, which is refused as a whole."""
-    import msgspec
-
-    try:
-        message = decoder(contract).decode(payload)
-    except msgspec.DecodeError:
-        return 1
-    return len(message.samples if isinstance(message, Reading) else message.administrations)
-
-
-def _read(kafka: KafkaSettings, topic: Topic) -> Any:
-    """Every committed record of a topic, from its start to its present end."""
-    name = kafka.topic(topic.name)
-    reader = consumer(kafka, "tally", group_id=None, max_partition_fetch_bytes=OVERSIZE_BYTES)
-    try:
-        partitions = [TopicPartition(name, p) for p in range(kafka.partitions)]
-        reader.assign(partitions)
-        ends = reader.end_offsets(partitions)
-        reader.seek_to_beginning(*partitions)
-        while any(reader.position(tp) < ends[tp] for tp in partitions):
-            for tp, records in reader.poll(timeout_ms=200, max_records=10_000).items():
-                yield from (r for r in records if r.offset < ends[tp] and r.value is not None)
-    finally:
-        reader.close()
+    if isinstance(message, Reading):
+        return len(message.samples)
+    return len(message.administrations) if isinstance(message, Dose) else 1
