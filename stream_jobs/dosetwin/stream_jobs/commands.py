@@ -126,7 +126,7 @@ def demo(
 def fleet(
     patients: Annotated[int, typer.Option(min=1, help="Synthetic patients.")] = 60,
     therapy_mix: Annotated[
-        str, typer.Option(help="Share of each therapy: t1d-insulin, vancomycin, quinidine.")
+        str, typer.Option(help="Share of each therapy: t1d-insulin, vancomycin.")
     ] = "t1d-insulin=0.8,vancomycin=0.2",
     seed: Annotated[int, typer.Option(help="Chance: patients, meals, sensors, faults.")] = 0,
     speed: Annotated[

@@ -15,7 +15,7 @@ from dosetwin.platform.clock import instant
 from dosetwin.platform.contracts import EnrolledDevice, Enrolment, Measure, Sample
 from dosetwin.stream_jobs.fleet import checkpoint
 from dosetwin.stream_jobs.fleet.agenda import Agenda, Appointment
-from dosetwin.stream_jobs.fleet.devices import meal_app, smart_pen
+from dosetwin.stream_jobs.fleet.devices import meal_app, pillbox, smart_pen
 from dosetwin.stream_jobs.fleet.devices.cgm import GlucoseMonitors
 from dosetwin.stream_jobs.fleet.devices.insulin_pump import InsulinPump, round_down
 from dosetwin.stream_jobs.fleet.devices.wearable import Wearables
@@ -116,6 +116,7 @@ class DiabetesWard:
         self._male = rng.random(n) < 0.5
         closed = np.array([person.mode == "autonomous" for person in people])
         self._uses_pen = (rng.random(n) < PEN_SHARE) & ~closed
+        self._has_pillbox = rng.random(n) < pillbox.SHARE
         self._eating_until_s: Floats = np.zeros(n)
         self._eating_g_per_min: Floats = np.zeros(n)
         self._rescue_after_s: Floats = np.zeros(n)
@@ -139,6 +140,9 @@ class DiabetesWard:
         for i in range(n):
             for meal in range(len(MEALS)):
                 self._plan_meal(i, meal, self.time_s)
+            if self._has_pillbox[i]:
+                for hour in pillbox.HOURS:
+                    self._agenda.add(self._next_local(i, hour, self.time_s), "tablet", i)
 
     def enrolments(self, start_s: float) -> list[Enrolment]:
         """The patients' first enrolments, to be watched from `start_s` on."""
@@ -235,16 +239,19 @@ class DiabetesWard:
 
     def _kinds(self, i: int) -> list[str]:
         kinds = ["cgm", "insulin_pump", "meal_app", "wearable"]
-        return [*kinds, "smart_pen"] if self._uses_pen[i] else kinds
+        also = {"smart_pen": self._uses_pen[i], "pillbox": self._has_pillbox[i]}
+        return [*kinds, *(kind for kind, has in also.items() if has)]
 
     def _local_hour(self, at_s: float) -> Floats:
         return np.mod(at_s / 3600.0 + self._local_shift_h, 24.0)
 
     def _plan_meal(self, i: int, meal: int, after_s: float) -> None:
         """Make the appointment for patient i's next meal of a kind, at least an hour after `after_s`."""
-        hour = MEALS[meal][0]
-        wait_h = (hour - float(self._local_hour(after_s + 3600.0)[i])) % 24.0
-        self._agenda.add(after_s + 3600.0 + wait_h * 3600.0, "mealtime", i, meal)
+        self._agenda.add(self._next_local(i, MEALS[meal][0], after_s + 3600.0), "mealtime", i, meal)
+
+    def _next_local(self, i: int, hour: float, after_s: float) -> float:
+        """When it is next that local hour for patient i."""
+        return after_s + (hour - float(self._local_hour(after_s)[i])) % 24.0 * 3600.0
 
     def _attend(self, it: Appointment, rng: np.random.Generator, out: Outgoing) -> None:
         i = it.who
@@ -265,6 +272,13 @@ class DiabetesWard:
             self._eat(i, it.at_s, RESCUE_G)
             if it.a:
                 self._say(i, it.at_s, RESCUE_G, out)
+        elif it.what == "tablet":
+            self._agenda.add(it.at_s + 86_400.0, "tablet", i)
+            if rng.random() < self._faults.missed_dose:
+                self._agenda.add(it.at_s + pillbox.GRACE_S, "tablet missed", i, it.at_s)
+        elif it.what == "tablet missed":
+            out.dose(self._voices[i]["pillbox"], [pillbox.missed(it.a)])
+            out.count("missed_doses")
         elif it.what == "pen report":
             out.dose(self._voices[i]["smart_pen"], [smart_pen.injected(it.a, it.b)])
         elif it.what == "pen missed":

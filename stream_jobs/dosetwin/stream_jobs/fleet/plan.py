@@ -17,7 +17,7 @@ MODES: dict[str, Mapping[Mode, float]] = {
     "shadow": {"shadow": 1.0},
     "mixed": {"autonomous": 0.8, "advisory": 0.15, "shadow": 0.05},
 }
-THERAPIES = ("t1d-insulin", "vancomycin", "quinidine")
+THERAPIES = ("t1d-insulin", "vancomycin")
 """The therapies that the fleet has plants and devices for."""
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from dosetwin.platform.clock import instant
 from dosetwin.platform.contracts import Sample
 
-ASSAY_CV = {"vancomycin": 0.05, "creatinine": 0.03, "quinidine": 0.06}
-LIMIT = {"vancomycin": 2.0, "creatinine": 0.2, "quinidine": 0.2}
-UNIT = {"vancomycin": "mg/L", "creatinine": "mg/dL", "quinidine": "mg/L"}
-DECIMALS = {"vancomycin": 1, "creatinine": 2, "quinidine": 2}
+ASSAY_CV = {"vancomycin": 0.05, "creatinine": 0.03}
+LIMIT = {"vancomycin": 2.0, "creatinine": 0.2}
+UNIT = {"vancomycin": "mg/L", "creatinine": "mg/dL"}
+DECIMALS = {"vancomycin": 1, "creatinine": 2}
 TURNAROUND_MEDIAN_S = 4800.0
 TURNAROUND_LOG_SD = 0.35
 TURNAROUND_RANGE_S = (1500.0, 14_400.0)
