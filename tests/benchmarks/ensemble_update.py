@@ -141,9 +141,7 @@ def main() -> None:
     u = jnp.asarray(rng.uniform(0.1, 0.3, (horizon.STEPS, CANDIDATES, PEER_BATCH)), jnp.float32)
     bolus = jnp.asarray(rng.uniform(0.0, 40.0, (CANDIDATES, PEER_BATCH)), jnp.float32)
     peer_s = fastest(lambda: jax.device_get(peer(stored, u, bolus)), asked.rounds + 1) / PEER_BATCH
-    print(
-        f"{n} patients, {row.MEMBERS} members, {CANDIDATES} candidates, 4 h in 5 min steps, {os.cpu_count()} cores"
-    )
+    print(f"{n} patients, {row.MEMBERS} members, {CANDIDATES} candidates over 4 h, {os.cpu_count()} cores")
     print(f"load average {os.getloadavg()[0]:.1f} (other processes share these cores)")
     print(f"full updates/s       best {1 / best:8.0f}   median {1 / np.median(total):8.0f}")
     print(f"processor time       {1e6 * min(processor):6.1f} us an update, all threads")

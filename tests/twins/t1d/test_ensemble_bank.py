@@ -8,7 +8,7 @@ import pytest
 
 from dosetwin.platform.errors import SnapshotError, TherapyError
 from dosetwin.twins.estimators import ensemble_layout as row
-from dosetwin.twins.estimators.ensemble_bank import EnsembleBank
+from dosetwin.twins.estimators.ensemble_bank import LARGEST_BATCH, EnsembleBank, batch_size
 from dosetwin.twins.therapies import load_therapy
 
 from .conftest import START_S, Make
@@ -186,3 +186,8 @@ def test_a_twin_without_facts_can_be_asked(bank: EnsembleBank) -> None:
     median, low, high = glucose_of(bank, START_S)
     assert low < median < high
     assert high - low > 80.0, "before any reading a twin knows little"
+
+
+def test_few_batch_sizes_are_compiled() -> None:
+    sizes = {batch_size(n) for n in range(1, LARGEST_BATCH + 1)}
+    assert sizes == {8, 16, 32, 64, 128, 256, 512}

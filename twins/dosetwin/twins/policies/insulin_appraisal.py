@@ -62,7 +62,7 @@ def appraise(
     left = np.where(temporary, np.clip(since + candidates.RATE_DURATION_S - at_s, 0.0, None), 0.0)
     left = np.nan_to_num(left)
 
-    glucose_now = x[:, row.Q1].mean(1) * (MG_DL_PER_MMOL_L / V_G)
+    glucose_now = x[:, row.Q1].mean(1).astype(np.float64) * (MG_DL_PER_MMOL_L / V_G)
     gut = (x[:, row.D1] + x[:, row.D2]).astype(float) * weight[:, None]
     board = _on_board(x.astype(float), weight, basal)
     on_board = np.maximum(board.mean(1), 0.0)
@@ -119,7 +119,7 @@ def appraise(
         name: (unit, stacked[:, :, k]) for k, (name, (unit, _)) in enumerate(estimates.items())
     }
     evidence = {
-        "glucose_mg_dL": glucose_now.astype(float),
+        "glucose_mg_dL": glucose_now,
         "insulin_on_board_U": on_board,
         "carbohydrate_on_board_g": gut.mean(1),
         "basal_U_per_h": basal,
