@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command()(control)
     app.command()(demo)
     app.command()(fleet)
+    app.command()(replay)
 
 
 def twins(
@@ -178,3 +179,47 @@ def fleet(
         drain_s=drain_s,
     )
     run_fleet(settings, plan, as_json)
+
+
+def replay(
+    source: Annotated[str, typer.Argument(help="remifentanil, quinidine, phenobarb, or a CSV file.")],
+    therapy: Annotated[
+        str | None, typer.Option(help="Therapy of a CSV file: vancomycin, remifentanil, quinidine, ...")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the plots.")] = Path("out/replay"),
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Event seconds a wall second (default: as fast as it goes)."),
+    ] = None,
+    patients: Annotated[int | None, typer.Option(min=1, help="Only the first so many patients.")] = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(help="Kafka with shards running; without it a broker and a shard are started."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Last line of standard output: the figures as one JSON object.")
+    ] = False,
+) -> None:
+    """Stream recorded patients through Kafka and the shards; each level is predicted before it is seen.
+
+    Prints bias (MDPE) and inaccuracy (MDAPE) a priori and one step ahead, and how often the 90 % interval
+    held the level; draws observed against predicted. Models are published ones; nothing is fitted.
+
+    A CSV file is NONMEM-style, one row an event, a header of these columns:
+
+    ID  patient; rows of one patient ascend in TIME (hours)
+
+    AMT, RATE, DUR  a dose, at once or over AMT/RATE or DUR hours; EVID 1 with RATE alone: a pump's rate
+
+    II, ADDL, SS  ADDL further doses every II hours; SS 1: at steady state
+
+    DV, CENS  a concentration; CENS 1: below DV, -1: above it. EVID (0 level, 1 dose, 2 other) and MDV may
+    be left out
+
+    AGE, WEIGHT, ...  the therapy's covariates by name; empty: as in the row before
+
+    Examples: dosetwin replay remifentanil --json   |   dosetwin replay levels.csv --therapy vancomycin
+    """
+    from dosetwin.stream_jobs.replay.run import ReplayPlan, run_replay
+
+    run_replay(ReplayPlan(source, therapy, output, speed, bootstrap, as_json, patients))

@@ -15,10 +15,13 @@ from dosetwin.twins.models.compartments import Doses
 from dosetwin.twins.population_model import PopulationModel
 
 Values = npt.NDArray[np.float64]
-BATCHES = (1, 8, 64, 512, 4096)
-DOSES = (8, 32, 128, 512, 2048)
-LEVELS = (4, 16, 64, 256)
-STRETCHES = (1, 4, 16, 64, 256, 1024)
+BATCHES = (1, 8, 64, 256)
+DOSES = (16, 128, 1024)
+LEVELS = (8, 64, 256)
+STRETCHES = (1, 16, 128, 1024)
+"""A compilation takes seconds and is needed for each combination that occurs: few and coarse steps."""
+TOGETHER = 64
+"""Up to so many patients take the largest shape among them: cheaper than a compilation for each shape."""
 
 
 def padded(n: int, steps: tuple[int, ...]) -> int:
@@ -61,17 +64,19 @@ def batches(model: PopulationModel, patients: Sequence[Arrays]) -> Iterable[Batc
             padded(len(arrays.levels), LEVELS),
         )
         shapes.setdefault(shape, []).append(i)
+    if len(patients) <= TOGETHER and shapes:
+        E, D, N = (max(sizes) for sizes in zip(*shapes, strict=True))
+        shapes = {(E, D, N): list(range(len(patients)))}
     for shape, members in sorted(shapes.items()):
-        for start in range(0, len(members), BATCHES[-1]):
-            index = members[start : start + BATCHES[-1]]
-            yield _batch(model, [patients[i] for i in index], index, shape)
+        for rows, count in filled(len(members)):
+            index = [members[row] for row in rows[:count]]
+            yield _batch(model, [patients[i] for i in index], index, shape, len(rows))
 
 
 def _batch(
-    model: PopulationModel, patients: list[Arrays], index: list[int], shape: tuple[int, int, int]
+    model: PopulationModel, patients: list[Arrays], index: list[int], shape: tuple[int, int, int], B: int
 ) -> Batch:
     E, D, N = shape
-    B = padded(len(patients), BATCHES)
     covariates: dict[str, Values] = {name: np.empty((B, E)) for name in patients[0].stretches[0][1]}
     changes = np.full((B, E), np.inf)
     doses = np.zeros((4, B, D))
@@ -104,9 +109,17 @@ def _batch(
 
 
 def filled(n: int) -> Iterable[tuple[npt.NDArray[np.int64], int]]:
-    """Runs over n patients in padded batches: (row numbers, how many of them are real)."""
-    for start in range(0, n, BATCHES[-1]):
-        count = min(n - start, BATCHES[-1])
-        rows = np.full(padded(count, BATCHES), start)
+    """Runs over n patients in batches of known sizes: (row numbers, how many of them are real).
+
+    A size is padded only where more than half of it is filled; else the next smaller one is taken.
+    """
+    start = 0
+    while start < n:
+        left = n - start
+        above = padded(left, BATCHES)
+        size = above if above in BATCHES and 2 * left > above else max(b for b in BATCHES if b <= left)
+        count = min(left, size)
+        rows = np.full(size, start)
         rows[:count] = np.arange(start, start + count)
         yield rows, count
+        start += count

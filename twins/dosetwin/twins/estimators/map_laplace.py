@@ -1,8 +1,8 @@
 """Maximum a posteriori etas, Laplace covariance, importance-weighted posterior samples. One patient; vmap it.
 
 The mode is found by a quasi-Newton iteration with exact gradients, always from z = 0: the result is
-a function of the history alone. Samples are drawn from a Student t around the mode with the Laplace covariance and
-weighted by the exact posterior; the effective sample size says how well that went.
+a function of the history alone. Samples are drawn from a Student t around it with the Laplace covariance
+and weighted by the exact posterior; the effective sample size says how well that went.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def make_bank(capacity: int, seed: int) -> HistoryBank:
 therapy = Therapy(
     id="remifentanil",
     title="Remifentanil infusion, arterial concentrations",
-    drugs=(Drug("remifentanil", "ug", maximum_amount=10_000),),
+    drugs=(Drug("remifentanil", "ug", maximum_amount=100_000),),
     observed=(Quantity("remifentanil", "ng/mL", 0, 1000),),
     covariates=COVARIATES,
     targets={
