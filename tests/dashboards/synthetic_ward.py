@@ -422,14 +422,8 @@ class SyntheticWard:
         risk = forecast.risks.get("below_70", 0.0)
         if risk > 0.6 and not bed.low:
             bed.low = True
-            self.raised = self.alert(
-                bed,
-                at_s,
-                "predicted_low",
-                "high",
-                f"Glucose below 70 mg/dL within 4 h is likely ({risk:.0%})",
-            )
-            bed.raised = self.raised  # type: ignore[attr-defined]  # kept on the bed for clearing
+            message = f"Glucose below 70 mg/dL within 4 h is likely ({risk:.0%})"
+            bed.raised = self.alert(bed, at_s, "predicted_low", "high", message)
         elif risk < 0.2 and bed.low and bed.raised is not None:
             bed.low = False
             cleared = AlertCleared(patient=bed.patient, alert=bed.raised.alert, at=instant(at_s))

@@ -45,7 +45,7 @@ class WardFold:
         self._folds: dict[str, PatientFold] = {}
         self._beyond: set[str] = set()
         self._records: dict[str, PatientRecord] = {}
-        self._touched: set[str] = set()
+        self._touched: dict[str, None] = {}
         self._columns = ColumnsFold()
         self._lives = LivesFold(self._bounds.lives)
         self._alerts = AlertsFold(self._bounds.alerts)
@@ -152,12 +152,12 @@ class WardFold:
                 self._beyond.add(patient)
                 return None
             fold = self._folds[patient] = PatientFold(patient, self._bounds)
-        self._touched.add(patient)
+        self._touched[patient] = None
         return fold
 
     def _touch(self, patient: str) -> None:
         if patient in self._folds:
-            self._touched.add(patient)
+            self._touched[patient] = None
 
     def _order_given(self, order: Command | Proposal) -> None:
         life = self._lives.book.add(order)

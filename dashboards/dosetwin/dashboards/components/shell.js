@@ -81,10 +81,11 @@ class Shell {
     const h = this.header, since = this.sinceMessage(), limit = h.stale_after_s;
     if (since > limit) return `No news from the dashboard's server for ${duration(since)}`;
     if (h.connection === "connecting") return h.heard_age_s > limit || h.error ? `Not connected: ${h.error || "the broker does not answer"}` : "";
-    if (h.heard_age_s + since > limit) return `The broker has not answered for ${duration(h.heard_age_s + since)}; reconnecting`;
+    const going = since < 4 ? since : 0; // a server that fell silent is to be named first, not the broker behind it
+    if (h.heard_age_s + going > limit) return `The broker has not answered for ${duration(h.heard_age_s + going)}; reconnecting`;
     if (h.behind_s > limit) return `This view is ${duration(h.behind_s)} behind the devices; catching up`;
-    if (h.reading_age_s !== null && h.reading_age_s + since > h.silent_after_s)
-      return `No reading from any device for ${duration(h.reading_age_s + since)}`;
+    if (h.reading_age_s !== null && h.reading_age_s + going > h.silent_after_s)
+      return `No reading from any device for ${duration(h.reading_age_s + going)}`;
     return "";
   }
 
