@@ -22,7 +22,7 @@ from dosetwin.twins.models import hovorka
 from dosetwin.twins.models.glucose_sensor import ERROR_SD
 from dosetwin.twins.models.insulin_absorption import K_E, V_I
 
-BASAL_SHARE = 0.48
+BASAL_SHARE = 0.50
 """Share of the total daily dose that is basal (clinical rule: 45-50 %)."""
 LOG_SD = {
     row.LN_SIT: 0.29,

@@ -51,7 +51,7 @@ therapy = Therapy(
             "maximum_24h": Bound(120.0, "U", "our assumption: twice the daily dose of a resistant adult"),
             "suspend_below": Bound(70.0, "mg/dL", f"{_LOOP}: suspend threshold 67-110"),
             "suspend_predicted_below": Bound(
-                60.0, "mg/dL", f"{_LOOP} suspends on any predicted low; here on the 5 % quantile"
+                60.0, "mg/dL", f"{_LOOP} suspends on any predicted low; here on its 5 % quantile"
             ),
             "stale_after": Bound(900.0, "s", f"{_LOOP}: 15 min; {_OREF0}: 12 min"),
             "flat_after": Bound(2700.0, "s", f"{_OREF0}: flat for about 45 min"),
@@ -68,7 +68,7 @@ therapy = Therapy(
     source="Hovorka 2004, Physiol. Meas. 25:905, doi:10.1088/0967-3334/25/4/010",
     guarded="glucose",
     alerts=(
-        # thresholds on probabilities are our assumption; the glucose levels are the consensus's (Battelino 2019)
+        # thresholds on probabilities are our assumption; glucose levels are the consensus's (Battelino 2019)
         AlertRule(
             "predicted_very_low",
             "high",
