@@ -71,7 +71,10 @@ def control(
 def demo(
     patients: Annotated[int, typer.Option(min=1, help="Synthetic patients.")] = 60,
     for_s: Annotated[
-        float | None, typer.Option("--for", min=1, help="Wall seconds to run; without it, until Ctrl-C.")
+        float | None,
+        typer.Option(
+            "--for", min=1, help="Wall seconds to run from the first reading on; without it, until Ctrl-C."
+        ),
     ] = None,
     speed: Annotated[float, typer.Option(min=0.1, help="Event seconds a wall second.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Chance of the fleet: patients, meals, faults.")] = 0,

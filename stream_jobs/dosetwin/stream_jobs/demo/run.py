@@ -74,6 +74,7 @@ class Demo:
             stack.callback(self._end_children)
             try:
                 self._start_children(settings)
+                self._await("the first reading of the fleet", lambda: watch.first_reading_s is not None)
                 self._watch(settings, watch, started_s)
                 self._say("the fleet stops; waiting for everything on its way")
                 self._drain(settings)

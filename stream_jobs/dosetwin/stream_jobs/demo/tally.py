@@ -165,9 +165,10 @@ class LatencyWatch(threading.Thread):
         self._kafka = settings.kafka
         self._stop_event = threading.Event()
         self.latencies_ms: list[float] = []
+        self.first_reading_s: float | None = None
         self.first_command_s: float | None = None
         self.first_applied_s: float | None = None
-        """Wall time at which the first command was readable, and at which the first was applied."""
+        """Wall times: a reading was there, a command was readable, a device said that it applied one."""
 
     def run(self) -> None:
         """Read until stopped."""
@@ -189,6 +190,8 @@ class LatencyWatch(threading.Thread):
                             self.first_command_s = self.first_command_s or now_s
                             waiting.append((order.source, now_s))
                     else:
+                        if topic is READINGS:
+                            self.first_reading_s = self.first_reading_s or now_s
                         appended[_source(record, topic)] = record.timestamp / 1000
                         if (
                             self.first_applied_s is None
