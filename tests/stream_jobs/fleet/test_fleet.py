@@ -42,7 +42,7 @@ from dosetwin.platform.topics import (
     partition_of,
 )
 from dosetwin.stream_jobs.fleet import load
-from dosetwin.stream_jobs.fleet.faults import LEVELS
+from dosetwin.stream_jobs.fleet.faults import parse_faults
 from dosetwin.stream_jobs.fleet.fleet import Fleet
 from dosetwin.stream_jobs.fleet.plan import FleetPlan
 
@@ -76,9 +76,20 @@ def fast(settings: Settings, speed: float) -> Settings:
 def test_a_fleet_sends_what_it_says_and_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) -> None:
     settings = fast(settings, 600.0)
     plan = FleetPlan(
-        patients=10, state_dir=tmp_path / "fleet", faults=LEVELS["harsh"], seed=4, for_s=4.0, quiet_s=0.2
+        patients=10,
+        state_dir=tmp_path / "fleet",
+        faults=parse_faults("harsh,late=0.4,late_mean_s=600,duplicate=0.2"),
+        seed=4,
+        for_s=90.0,
+        quiet_s=0.2,
     )
-    first: dict[str, Any] = Fleet(settings, plan).run(threading.Event())
+    stop = threading.Event()
+
+    def enough(counts: dict[str, int]) -> None:
+        if counts.get("late_injected", 0) >= 120:
+            stop.set()
+
+    first: dict[str, Any] = Fleet(settings, plan, progress=enough).run(stop)
     readings = everything(settings.kafka, READINGS, Reading)
     enrolments = [message for _, message in everything(settings.kafka, ENROLMENTS, Enrolment)]
     assert len({each.patient for each in enrolments}) == len(enrolments) == 10
@@ -92,7 +103,7 @@ def test_a_fleet_sends_what_it_says_and_goes_on_where_it_stopped(settings: Setti
     names = Counter((each.device, each.boot, each.sequence) for _, each in readings)
     repeats = sum(times - 1 for times in names.values())
     assert 0 < repeats <= first["duplicates_injected"]
-    assert 0.9 * first["readings"] < len(names) <= first["readings"], "late ones stay behind at the end"
+    assert 0.5 * first["readings"] < len(names) <= first["readings"], "late ones stay behind at the end"
     latest: dict[tuple[str, str], int] = {}
     out_of_order = 0
     for _, each in readings:
@@ -110,18 +121,21 @@ def test_a_fleet_sends_what_it_says_and_goes_on_where_it_stopped(settings: Setti
     ]
     assert len(history) >= 4, "vancomycin patients come in mid-therapy, with their doses told"
 
-    second = Fleet(settings, plan).run(threading.Event())
+    stop.clear()
+    second = Fleet(settings, plan, progress=enough).run(stop)
     assert second["patients"] == 10
     again = [message for _, message in everything(settings.kafka, ENROLMENTS, Enrolment)]
     assert len(again) == 10, "nobody is enrolled twice"
     boots = {each.boot for _, each in everything(settings.kafka, READINGS, Reading)}
     assert len(boots) == 2
-    programmes = [
+    first_boot = {dose.boot for dose in doses}
+    later = [
         each
-        for dose in [message for _, message in everything(settings.kafka, DOSES, Dose)][len(doses) :]
+        for _, dose in everything(settings.kafka, DOSES, Dose)
+        if dose.boot not in first_boot
         for each in dose.administrations
     ]
-    assert not any(each.at < doses[0].sent_at for each in programmes), "history is told once"
+    assert not any(each.at < doses[0].sent_at for each in later), "history is told once"
 
 
 def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_path: Path) -> None:
