@@ -35,8 +35,9 @@ from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.insulin_appraisal import Present, appraise
 
 MODEL_VERSION = f"hovorka-2004/ensemble-{row.MEMBERS}/1"
-SMALLEST_BATCH, LARGEST_BATCH = 8, 512
-"""Batches are padded to powers of two between these, so that a kernel is compiled seven times at most."""
+BATCHES = (8, 64, 512)
+"""Batches are padded to one of these: a compilation costs seconds, a padded patient microseconds."""
+SMALLEST_BATCH, LARGEST_BATCH = BATCHES[0], BATCHES[-1]
 
 Stored = npt.NDArray[np.float32]
 
@@ -320,8 +321,8 @@ class EnsembleBank:
 
 
 def batch_size(n: int) -> int:
-    """The power of two that `n` patients are padded to."""
-    return max(SMALLEST_BATCH, 1 << (n - 1).bit_length())
+    """The size that a batch of `n` patients is padded to."""
+    return next(size for size in BATCHES if n <= size)
 
 
 def _prediction(fact: TwinEvent, mean: float, sd: float) -> Prediction:

@@ -25,7 +25,7 @@ from dosetwin.twins.policies import insulin_forecast as horizon
 from dosetwin.twins.policies.insulin_reason import reason
 
 LARGEST_BATCH, SMALLEST_BATCH = 64, 8
-"""Batches are padded to powers of two; 64 patients of candidates are what fits the second-level cache."""
+"""Batches are padded to one of these two; 64 patients of candidates are what fits the second-level cache."""
 GOAL_MG_DL = 110.0
 """Glucose the bolus calculator aims at (Loop and oref0 default to 100-115)."""
 MAXIMUM_BOLUS_U = 10.0
@@ -245,7 +245,7 @@ def _one_batch(
     ensembles: npt.NDArray[np.float32], outlook: _Outlook, start: int
 ) -> list[npt.NDArray[np.generic]]:
     count = min(LARGEST_BATCH, len(ensembles) - start)
-    size = max(SMALLEST_BATCH, 1 << (count - 1).bit_length())
+    size = SMALLEST_BATCH if count <= SMALLEST_BATCH else LARGEST_BATCH
     take = np.minimum(np.arange(start, start + size), start + count - 1)
     asked = horizon.Outlook(*(jnp.asarray(values[..., take]) for values in outlook))
     part = jax.device_get(horizon.forecast_batch(jnp.asarray(ensembles[take]), asked))
