@@ -7,7 +7,8 @@ is a daily wave with noise that persists, a value each five minutes, in event or
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -37,9 +38,18 @@ def pump_of(patient: str) -> str:
 
 
 def enrol_load(
-    settings: Settings, n: int, *, at_event_s: float, seed: int = 0, mode: Mode = "autonomous"
+    settings: Settings,
+    n: int,
+    *,
+    at_event_s: float,
+    seed: int = 0,
+    mode: Mode = "autonomous",
+    limits: Mapping[str, Measure] = MappingProxyType({}),
 ) -> list[str]:
-    """Enrol `n` patients on t1d-insulin from `at_event_s` on; returns their pseudonyms once Kafka has all."""
+    """Enrol `n` patients on t1d-insulin from `at_event_s` on; returns their pseudonyms once Kafka has all.
+
+    `limits` override the therapy's, by name.
+    """
     kafka, key = settings.kafka, settings.pseudonym_key()
     rng = np.random.default_rng([seed, 1])
     patients = [pseudonym(f"load{seed}-{i}", key) for i in range(n)]
@@ -55,6 +65,7 @@ def enrol_load(
                 mode=mode,
                 at=instant(at_event_s),
                 ward="load",
+                limits=dict(limits),
                 covariates={
                     "weight": Measure(round(weight_kg, 1), "kg"),
                     "total_daily_dose": Measure(round(0.6 * weight_kg, 1), "U"),
