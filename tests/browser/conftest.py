@@ -169,10 +169,15 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     opened.close()
 
 
+def address(url: str, page: str) -> str:
+    """Where a page is; the ward is the first page and has no path of its own."""
+    return url if page == "ward" else f"{url}/{page}"
+
+
 def open_page(context: BrowserContext, url: str, page: str = "ward") -> Page:
     """Open a page of the dashboard and wait until it is live."""
     tab = context.new_page()
-    tab.goto(f"{url}/{page}")
+    tab.goto(address(url, page))
     tab.wait_for_selector(f'.dt[data-page="{page.split("?")[0]}"][data-state="live"]', timeout=90_000)
     return tab
 

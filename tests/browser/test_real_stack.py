@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import save_screenshot, stop_process, wait_for_url
+from tests.browser.conftest import address, save_screenshot, stop_process, wait_for_url
 from tests.browser.test_pages import PAGES, axe_violations
 from tests.browser.test_stillness import WATCH
 
 pytestmark = [pytest.mark.broker, pytest.mark.browser, pytest.mark.timeout(420)]
 STARTS_WITHIN_S = 150.0
+DEMO = ("--patients", "24", "--mode", "mixed", "--no-open", "--port-dashboard", "0")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Iterator[
     dosetwin = Path(sys.executable).with_name("dosetwin")
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [str(dosetwin), *"demo --patients 24 --mode mixed --no-open --port-dashboard 0 --data-dir".split(),
-             str(folder / "data")],
+            [str(dosetwin), "demo", *DEMO, "--data-dir", str(folder / "data")],
             stdout=out, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
     try:
@@ -41,7 +41,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Iterator[
 
 def live(context: BrowserContext, url: str, page: str) -> Page:
     tab = context.new_page()
-    tab.goto(f"{url}/{page}")
+    tab.goto(address(url, page))
     tab.wait_for_selector(f'.dt[data-page="{page}"][data-state="live"]', timeout=120_000)
     return tab
 

@@ -19,7 +19,7 @@ STYLE = """
 """
 
 PAGES = {
-    "ward": st.Page(ward.show, title="Ward", url_path="ward", default=True),
+    "ward": st.Page(ward.show, title="Ward", default=True),
     "patient": st.Page(patient.show, title="Patient", url_path="patient"),
     "commands": st.Page(commands.show, title="Commands", url_path="commands"),
     "alerts": st.Page(alerts.show, title="Alerts", url_path="alerts"),
