@@ -71,6 +71,9 @@ class ShardSettings(Section):
     poll_ms: int = Field(20, ge=1, description="how long a turn waits for records")
     snapshot_interval_s: float = Field(15.0, gt=0, description="wall seconds between snapshots of a chunk")
     chunk_patients: int = Field(64, ge=1, description="twins in a snapshot chunk")
+    warm_up: tuple[str, ...] = Field(
+        ("t1d-insulin", "vancomycin"), description="therapies whose programs are compiled at the start"
+    )
     proposal_expires_s: float = Field(1800.0, gt=0, description="event seconds a proposal waits for a person")
     fall_behind_records: int = Field(20_000, ge=1, description="lag above which scoring waits")
     future_tolerance_s: float = Field(300.0, ge=0, description="how far ahead of now a reading may be")

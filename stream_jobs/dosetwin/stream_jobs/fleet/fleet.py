@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable
 
-import jax
 import msgspec
 
 from dosetwin.platform.codec import encode
@@ -46,12 +45,6 @@ def tick_event_s(speed: float) -> float:
     return speed * wall_s
 
 
-def keep_compilations(settings: Settings) -> None:
-    """Let JAX keep what it compiled under the data folder: the next start is seconds shorter."""
-    jax.config.update("jax_compilation_cache_dir", str((settings.data_dir / "jax-cache").resolve()))  # type: ignore[no-untyped-call]  # jax.config is untyped
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # type: ignore[no-untyped-call]  # as above
-
-
 class Fleet:
     """Patients, devices and their gateway in one process and one thread.
 
@@ -76,7 +69,6 @@ class Fleet:
     def run(self, stop: threading.Event) -> dict[str, object]:
         """Enrol, stream until `stop` is set or the plan's time is over, drain; returns the counters."""
         settings, plan = self._settings, self._plan
-        keep_compilations(settings)
         memory = DeviceMemory(plan.state_dir / "fleet.sqlite")
         sender = Sender(settings.kafka, "dosetwin-fleet")
         gateway: Gateway | None = None

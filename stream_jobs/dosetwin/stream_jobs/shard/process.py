@@ -29,6 +29,7 @@ def run_shard(settings: Settings, index: int, *, restarts: int = 0) -> None:
 def serve(settings: Settings, index: int, stop: threading.Event, *, restarts: int = 0) -> None:
     """Run the shard's loop until `stop`; leaves the process on any error."""
     from dosetwin.stream_jobs.shard.loop import Shard
+    from dosetwin.stream_jobs.shard.warm_up import LARGE, SMALL, warm_up, warm_up_behind
 
     log = logging.getLogger(__name__)
     try:
@@ -36,6 +37,8 @@ def serve(settings: Settings, index: int, stop: threading.Event, *, restarts: in
         _count_compilations(shard.metrics)
         port = settings.metrics.shard_port
         shard.metrics.serve(settings.metrics.address, port + index if port else 0)
+        warm_up(settings.shards.warm_up, SMALL)
+        warm_up_behind(settings.shards.warm_up, LARGE)
         shard.run(stop)
     except BaseException:
         log.exception("shard %d leaves: its supervisor will start it again", index)
