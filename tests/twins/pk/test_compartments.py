@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -46,7 +47,7 @@ def ours(structure: Linear, stretches: int) -> np.ndarray:
         return np.asarray(found)
 
 
-def derivative(structure: Linear, t: float, y: Any, values: dict[str, float], rate: float) -> list[Any]:
+def derivative(structure: Linear, values: dict[str, float], rate: float, t: Any, y: Any) -> list[Any]:
     """dx/dt with y = (central, peripheral, second peripheral, depot)."""
     n = structure.compartments
     k10 = values["CL"] / values["V1"]
@@ -88,7 +89,7 @@ def integrated(structure: Linear, stretches: int) -> np.ndarray:
             break
         rate = sum(r for s, e, r in spans if s <= a and e >= b) * THETA["F"]
         y = solve_ivp(
-            lambda t, y, a=a, rate=rate: derivative(structure, t, y, values_at(a), rate),
+            partial(derivative, structure, values_at(a), rate),
             (a, b),
             y,
             method="DOP853",
@@ -120,7 +121,7 @@ def test_closed_form_agrees_with_diffrax() -> None:
             jnp.asarray(times),
         )
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, _: jnp.stack(derivative(structure, t, y, THETA, 0.0))),
+            diffrax.ODETerm(lambda t, y, _: jnp.stack(derivative(structure, THETA, 0.0, t, y))),
             diffrax.Dopri8(),
             0.0,
             float(times[-1]),

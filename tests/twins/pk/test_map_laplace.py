@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -111,15 +112,12 @@ def test_mode_of_many_patients_agrees_with_scipy() -> None:
             assert np.asarray(found.mode.converged).all()
             for row in range(batch.count):
                 history = jax.tree.map(lambda leaf, row=row: leaf[row], batch.history)
-                slow = minimize(
-                    lambda z, history=history, call=value_and_gradient: tuple(
-                        np.asarray(v) for v in call(history, model.loading, z)
-                    ),
-                    np.zeros(3),
-                    jac=True,
-                    method="BFGS",
-                    options={"gtol": 1e-9},
-                )
+
+                def slow_look(z: Any, history: Any = history, call: Any = value_and_gradient) -> Any:
+                    value, gradient = call(history, model.loading, z)
+                    return float(value), np.asarray(gradient)
+
+                slow = minimize(slow_look, np.zeros(3), jac=True, method="BFGS", options={"gtol": 1e-9})
                 assert float(found.mode.value[row]) <= slow.fun + 1e-9
                 np.testing.assert_allclose(np.asarray(found.mode.z)[row], slow.x, atol=2e-6)
 
