@@ -19,15 +19,15 @@ from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.therapies import load_therapy
 
 AT_S = 1_700_000_000.0
-SMALL, LARGE = (1, 8), (64, 512)
+SMALL, LARGE = (8,), (64, 512)
 """Patients in a turn, at which banks pad to other sizes."""
 
 _log = logging.getLogger(__name__)
 
 
-def warm_up(therapies: Iterable[str], sizes: Iterable[int]) -> None:
+def warm_up(therapies: Iterable[str], sizes: Iterable[int], lock_name: str = "warm-up.lock") -> None:
     """Run each therapy's bank once at each size, on patients who do not exist."""
-    lock = cache_folder() / "warm-up.lock"
+    lock = cache_folder() / lock_name
     lock.parent.mkdir(parents=True, exist_ok=True)
     for size in sizes:
         for therapy in therapies:
@@ -39,10 +39,10 @@ def warm_up(therapies: Iterable[str], sizes: Iterable[int]) -> None:
 
 
 def warm_up_behind(therapies: Iterable[str], sizes: Iterable[int]) -> None:
-    """Do the same in a thread that ends with the process."""
-    threading.Thread(
-        target=warm_up, args=(tuple(therapies), tuple(sizes)), name="warm-up", daemon=True
-    ).start()
+    """Do the same in a thread that ends with the process, for dense sensors: sparse levels come few a turn."""
+    dense = tuple(therapy for therapy in therapies if load_therapy(therapy).sensor == "dense")
+    work = (dense, tuple(sizes), "warm-up-behind.lock")
+    threading.Thread(target=warm_up, args=work, name="warm-up", daemon=True).start()
 
 
 def _run_once(therapy_id: str, size: int) -> None:

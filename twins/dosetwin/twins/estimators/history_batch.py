@@ -15,10 +15,10 @@ from dosetwin.twins.models.compartments import Doses
 from dosetwin.twins.population_model import PopulationModel
 
 Values = npt.NDArray[np.float64]
-BATCHES = (1, 8, 64, 256)
+BATCHES = (8, 64, 256)
 DOSES = (16, 128, 1024)
 LEVELS = (8, 64, 256)
-STRETCHES = (1, 16, 128, 1024)
+STRETCHES = (16, 128, 1024)
 """A compilation takes seconds and is needed for each combination that occurs: few and coarse steps."""
 TOGETHER = 64
 """Up to so many patients take the largest shape among them: cheaper than a compilation for each shape."""
@@ -111,13 +111,15 @@ def _batch(
 def filled(n: int) -> Iterable[tuple[npt.NDArray[np.int64], int]]:
     """Runs over n patients in batches of known sizes: (row numbers, how many of them are real).
 
-    A size is padded only where more than half of it is filled; else the next smaller one is taken.
+    A size but the smallest is padded only where more than half of it is filled; else the next smaller one
+    is taken.
     """
     start = 0
     while start < n:
         left = n - start
         above = padded(left, BATCHES)
-        size = above if above in BATCHES and 2 * left > above else max(b for b in BATCHES if b <= left)
+        fits = above in BATCHES and (2 * left > above or above == BATCHES[0])
+        size = above if fits else max(b for b in BATCHES if b <= left)
         count = min(left, size)
         rows = np.full(size, start)
         rows[:count] = np.arange(start, start + count)
