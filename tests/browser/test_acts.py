@@ -49,6 +49,7 @@ def test_approving_a_proposal_is_signed_and_its_life_line_goes_on(
 ) -> None:
     bed = next(each for each in live_ward.ward.beds if each.mode == "advisory")
     with live_ward.lock:
+        bed.commands = 100  # no further proposal of the ward's own may overtake this one
         proposal = live_ward.ward.propose(bed, live_ward.event_s(), amount=1.7)
         live_ward.ward.flush()
     tab = open_page(context, live_ward.url, "commands")

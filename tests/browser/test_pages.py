@@ -51,7 +51,7 @@ def test_axe_finds_nothing_in_the_dialog_of_a_dose(context: BrowserContext, live
         live_ward.ward.propose(live_ward.ward.beds[2], live_ward.event_s())
         live_ward.ward.flush()
     tab = open_page(context, live_ward.url, "commands")
-    tab.locator("article.wait button.yes").first.click()
+    tab.locator("article.wait button.yes:visible").first.click()
     tab.wait_for_selector("dialog.ask[open]")
     save_screenshot(tab, "approve-dialog")
     assert axe_violations(tab) == []

@@ -52,9 +52,9 @@ def approve_one(tab: Page) -> tuple[str, str]:
     In a fast demo a proposal may expire under the hand; the server then says so, and the next is tried.
     """
     for _ in range(8):
-        card = tab.locator("article.wait").last
-        card.wait_for(timeout=120_000)
-        card.locator("button.yes").click()
+        approve = tab.locator("article.wait button.yes:visible").last
+        approve.wait_for(timeout=120_000)
+        approve.click()
         tab.locator("dialog.ask[open]").wait_for()
         facts = tab.locator(".ask-facts dd").all_inner_texts()
         tab.locator("#ask-reason").fill("agreed at the bedside")

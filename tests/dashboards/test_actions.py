@@ -117,6 +117,11 @@ def test_an_expired_or_changed_proposal_is_refused(settings: Settings) -> None:
     changed.fold("enrolments", encode(enrolment(1, version=2)))
     outcome = desk.perform(request(seen_version=2), snapshot(changed, 100), START_S + 100)
     assert "now version 2, the proposal was made for 1" in outcome.sentence
+    newer = proposal(1, 30, 500)
+    overtaken = fold(("enrolments", enrolment(1)), ("commands", WAITING), ("commands", newer))
+    outcome = desk.perform(request(), snapshot(overtaken, 100), START_S + 100)
+    assert "a newer proposal" in outcome.sentence
+    assert desk.perform(request(subject=newer.id), snapshot(overtaken, 100), START_S + 100).written
     gone = dataclasses.replace(picture(), lives={})
     assert not desk.perform(request(), gone, START_S + 100).written
     desk.close()

@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from dosetwin.dashboards.snapshot import MODES, Snapshot
+from dosetwin.dashboards.view_models.commands import newest_waiting
 from dosetwin.dashboards.view_models.header import header, trouble
 from dosetwin.dashboards.view_models.lifelines import stage
 from dosetwin.platform import kafka_clients
@@ -149,6 +150,8 @@ def _on_proposal(kind: str, subject: str, seen_version: object, snapshot: Snapsh
             f"{line.proposal.enrolment_version}, you saw {seen_version}). A new proposal will follow."
         )
     if kind == "approve":
+        if newest_waiting(snapshot).get((line.patient, line.proposal.device)) != subject:
+            return "a newer proposal for this patient waits; approve that one, or refuse both."
         return ApproveProposal(proposal_id=subject), line.patient
     return RefuseProposal(proposal_id=subject), line.patient
 

@@ -43,8 +43,9 @@ SCALES: dict[str, Scale] = {
     "carbohydrate": Scale("Carbohydrate", "g", 0, 120),
 }
 MAIN_QUANTITY = {"t1d-insulin": "glucose"}
-STRIPS = {"t1d-insulin": (70.0, 180.0), "vancomycin": (10.0, 20.0)}
-"""Target strips of the measured value, where the therapy's targets do not name its edges."""
+STRIPS = {"t1d-insulin": (70.0, 180.0)}
+"""Target strips of the measured value, where the therapy's targets do not name its edges. A therapy whose
+target is no value (an AUC) has none: there the chance of attaining it is what is shown."""
 DISPLAY_UNITS = {"mm[Hg]": "mmHg", "ug": "µg", "ug/mL": "µg/mL", "ug/h": "µg/h", "[iU]": "U", "[iU]/h": "U/h"}
 UNKNOWN = Scale("", "", 0, 1, 1)
 

@@ -34,6 +34,8 @@ class Page {
       node.__item = each;
       text(node.querySelector(".w-value"), each.value ? `${each.value}, measured ${ago(this.now - each.value_at_s)}` : "no value yet");
       text(node.querySelector(".w-time"), `expires in ${duration(each.expires_s - this.now)}`);
+      show(node.querySelector(".yes"), !each.overtaken);
+      show(node.querySelector(".w-old"), each.overtaken);
       text(node.querySelector(".w-mode"), `${each.mode || "unknown"} mode, enrolment version ${each.enrolment_version ?? "?"}`);
     });
   }
@@ -46,7 +48,7 @@ class Page {
     patient.addEventListener("click", () => this.shell.tell("open", each.patient));
     const head = element("p", "w-head");
     head.append(patient, element("span", "soft", `${each.ward || "no ward"} · ${each.therapy || ""}`));
-    what.append(head, element("p", "w-order", each.orders.join("; ")), element("p", "", each.reason),
+    what.append(head, element("p", "w-order", each.orders.join("; ")), element("p", "w-old", "A newer proposal for this patient waits; this one can only be refused."), element("p", "", each.reason),
       element("p", "soft small w-value"), element("p", "soft small w-mode"));
     const side = element("div", "w-side");
     const approve = element("button", "do yes", "Approve"), refuse = element("button", "do", "Refuse");

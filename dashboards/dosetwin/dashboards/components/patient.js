@@ -23,6 +23,7 @@ class Page {
     this.data = content.patient;
     const select = this.find(".f-patient");
     keyed(select, content.choices, ([id]) => id, ([id]) => { const o = element("option"); o.value = id; return o; }, (o, [, words]) => text(o, words));
+    if (!this.data && !content.asked && content.suggested && !this.went) { this.went = true; this.shell.tell("open", content.suggested); }
     show(this.find(".nobody"), !this.data);
     for (const node of this.root.querySelectorAll(".grid, section")) show(node, Boolean(this.data));
     if (!this.data) return;
@@ -290,7 +291,7 @@ class Page {
   }
 
   amount(g, c, lane) {
-    const list = this.visible(lane.posterior), s = this.scale({ ...lane, span: [0, Math.max(0.1, ...list.map((r) => r[3]))] }, []);
+    const list = this.visible(lane.posterior), s = this.scale({ ...lane, span: [Math.min(0, ...list.map((r) => r[1])), Math.max(0.1, ...list.map((r) => r[3]))] }, []);
     if (list.length > 1) {
       g.beginPath(); list.forEach((p, i) => (i ? g.lineTo(this.x(p[0]), s.y(p[3])) : g.moveTo(this.x(p[0]), s.y(p[3]))));
       for (let i = list.length - 1; i >= 0; i -= 1) g.lineTo(this.x(list[i][0]), s.y(list[i][1]));

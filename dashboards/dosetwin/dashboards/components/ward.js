@@ -9,7 +9,8 @@ const TREND = { "-2": "↓↓", "-1": "↓", 0: "→", 1: "↑", 2: "↑↑", "-
 const TREND_WORDS = { "-2": "falling fast", "-1": "falling", 0: "steady", 1: "rising", 2: "rising fast", "-3": "" };
 const STATUSES = [
   ["high", "▲ ***", "Alarm"], ["medium", "◆ **", "Warning"], ["low", "● *", "Notice"],
-  ["stale", "▨", "Old value"], ["out", "△", "Out of target"], ["in", "✓", "In target"], ["wait", "…", "No value yet"],
+  ["stale", "▨", "Old value"], ["out", "△", "Out of target"], ["in", "✓", "In target"], ["watch", "○", "Watched only"],
+  ["wait", "…", "No value yet"],
 ];
 const STATUS_INDEX = Object.fromEntries(STATUSES.map(([name], index) => [name, index]));
 
@@ -81,8 +82,12 @@ class Page {
     if (this.low[row]) return "low";
     if (isNaN(this.value_at_s[row])) return "wait";
     if (this.eventNow - this.value_at_s[row] > this.stale_after_s[row]) return "stale";
-    return this.value[row] < this.target_low[row] || this.value[row] > this.target_high[row] ? "out" : "in";
+    if (!isNaN(this.target_low[row])) return this.value[row] < this.target_low[row] || this.value[row] > this.target_high[row] ? "out" : "in";
+    if (isNaN(this.attainment[row])) return "watch";
+    return this.attainment[row] < 0.5 ? "out" : "in"; // the target is no value but an exposure: its chance decides
   }
+
+  side(row) { return isNaN(this.target_low[row]) ? "unlikely" : this.value[row] < this.target_low[row] ? "low" : "high"; }
 
   tick(eventNow) {
     this.eventNow = eventNow;
@@ -219,7 +224,7 @@ class Page {
       g.font = `500 10px ${c.font}`; g.fillStyle = c.soft; g.fillText(name.slice(2), x + pad + shift, y + 15);
       g.font = `650 16px ${c.font}`; g.fillStyle = old ? c.soft : c.ink; g.fillText(value, x + pad + shift, y + 34);
       if (code) priorityMark(g, code, x + w - 12, y + 12, 6, colour, c.edge);
-      else if (status === "out") { g.font = `600 11px ${c.font}`; g.fillStyle = c.ink; g.fillText(this.value[row] < this.target_low[row] ? "low" : "high", x + w - 28, y + 15); }
+      else if (status === "out") { g.font = `600 11px ${c.font}`; g.fillStyle = c.ink; g.textAlign = "right"; g.fillText(this.side(row), x + w - 6, y + 15); g.textAlign = "left"; }
       this.sparkline(g, c, row, x + 48 + shift, y + 19, w - 56 - shift, 18, old);
       this.focus(g, c, row, x, y);
       return;
@@ -227,8 +232,8 @@ class Page {
     const head = code === 3 ? c.highInk : code === 2 ? c.mediumInk : code === 1 ? c.lowInk : c.soft;
     g.font = `600 12px ${c.font}`; g.fillStyle = code ? head : c.ink; g.fillText(name, x + pad, y + 16);
     g.font = `${code ? 650 : 500} 12px ${c.font}`; g.textAlign = "right"; g.fillStyle = head;
-    const label = status === "out" ? (this.value[row] < this.target_low[row] ? "▽ below target" : "△ above target")
-      : status === "in" ? "✓ in target" : code ? `${"*".repeat(code)} ${word}` : word;
+    const label = status === "out" ? { low: "▽ below target", high: "△ above target", unlikely: "△ target unlikely" }[this.side(row)]
+      : status === "in" ? (isNaN(this.target_low[row]) ? "✓ target likely" : "✓ in target") : code ? `${"*".repeat(code)} ${word}` : word;
     g.fillText(label, x + w - pad, y + 16);
     if (code) { const wide = g.measureText(label).width; priorityMark(g, code, x + w - pad - wide - 10, y + 11.5, 5, head); }
     g.textAlign = "left";

@@ -21,6 +21,7 @@ def commands(snapshot: Snapshot) -> dict[str, Any]:
     lines = list(snapshot.lives.values())
     counts: dict[str, int] = {}
     waiting: list[CommandLife] = []
+    newest_of = newest_waiting(snapshot)
     for line in lines:
         reached = stage(line, now)
         counts[reached] = counts.get(reached, 0) + 1
@@ -29,7 +30,7 @@ def commands(snapshot: Snapshot) -> dict[str, Any]:
     waiting.sort(key=lambda line: (line.expires_at or now, line.id))
     newest = sorted(lines, key=_started, reverse=True)[:SHOWN]
     return {
-        "waiting": [waiting_row(snapshot, line) for line in waiting[:SHOWN]],
+        "waiting": [waiting_row(snapshot, line, newest_of) for line in waiting[:SHOWN]],
         "waiting_total": len(waiting),
         "lines": [lifeline_row(line, now) for line in newest],
         "counts": counts,
@@ -38,7 +39,21 @@ def commands(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def waiting_row(snapshot: Snapshot, life: CommandLife) -> dict[str, Any]:
+def newest_waiting(snapshot: Snapshot) -> dict[tuple[str, str], str]:
+    """The newest waiting proposal of each patient and device; older ones are overtaken by it."""
+    now = instant(snapshot.event_s)
+    newest: dict[tuple[str, str], tuple[float, str]] = {}
+    for life in snapshot.lives.values():
+        proposal = life.proposal
+        if proposal is not None and stage(life, now) == "waiting":
+            key, value = (life.patient, proposal.device), (proposal.proposed_at.timestamp(), proposal.id)
+            newest[key] = max(newest.get(key, value), value)
+    return {key: proposal_id for key, (_, proposal_id) in newest.items()}
+
+
+def waiting_row(
+    snapshot: Snapshot, life: CommandLife, newest_of: dict[tuple[str, str], str]
+) -> dict[str, Any]:
     """A proposal with everything a person must see before saying yes: patient, dose, reason, version seen."""
     row = lifeline_row(life, instant(snapshot.event_s))
     proposal = life.proposal
@@ -48,6 +63,7 @@ def waiting_row(snapshot: Snapshot, life: CommandLife) -> dict[str, Any]:
         row["orders"] = [order_words(order) for order in proposal.orders]
         row["reason"] = proposal.reason
         row["version"] = proposal.enrolment_version
+        row["overtaken"] = newest_of.get((life.patient, proposal.device)) != proposal.id
     if enrolment is not None and record is not None:
         view = therapy_view(enrolment.therapy)
         scale = scale_of(view.quantity)

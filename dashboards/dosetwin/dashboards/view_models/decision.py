@@ -51,7 +51,7 @@ def decision_card(forecast: Forecast | None) -> dict[str, Any]:
         "outcome_words": OUTCOMES[decision.outcome],
         "chosen": decision.chosen,
         "orders": orders_words(decision.orders),
-        "reason": decision.reason,
+        "reason": decision.reason[:1].upper() + decision.reason[1:],
         "candidates": [_candidate(each, decision.chosen) for each in ranked],
         "candidates_total": len(decision.candidates),
         "refusals": [_refusal(each) for each in decision.refusals],

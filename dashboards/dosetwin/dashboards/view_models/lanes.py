@@ -33,6 +33,8 @@ def lanes(
     dosage = dosage_lane(record, view, forecast, since_s)
     result.append(dosage)
     for name, series in sorted(record.amounts.items()):
+        if not series.rows[:, 1:].any():
+            continue
         unit = record.units.get(name, "")
         result.append(
             {

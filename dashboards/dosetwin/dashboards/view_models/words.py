@@ -94,7 +94,9 @@ def evidence_words(evidence: Mapping[str, float]) -> list[tuple[str, str]]:
         suffix = next((each for each in SUFFIXES if name.endswith(each)), "")
         stem = name.removesuffix(suffix)
         chance = "probability" in name or "risk" in name or name.startswith(("below_", "above_"))
-        if not suffix and chance and 0.0 <= value <= 1.0:
+        if suffix == "_s" and value > 1e9:
+            found.append((words(stem), clock(value)))
+        elif not suffix and chance and 0.0 <= value <= 1.0:
             found.append((words(stem), per_cent(value)))
         else:
             found.append((words(stem), f"{number(value)} {SUFFIXES[suffix]}" if suffix else number(value)))
