@@ -7,6 +7,7 @@ commit (exactly-once v2, KIP-447).
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -29,6 +30,11 @@ from dosetwin.stream_jobs.shard.snapshots import due, pack
 from dosetwin.stream_jobs.shard.turn import Turn
 
 LAG_EVERY_S = 1.0
+COLLECT_EVERY_S = 60.0
+"""Garbage is collected between turns at this interval. Left to itself Python does so within a turn, again and
+again, because a batch makes very many small lists: 80 of 290 us an update (measured). Hardly anything here is
+cyclic, so little waits to be collected.
+"""
 MERGED = tuple(topic.name for topic in SOURCES if topic is not ENROLMENTS)
 """Topics that are worked on in the order of their append; enrolments go ahead of everything."""
 SESSION_TIMEOUT_MS = 10_000
@@ -101,8 +107,13 @@ class Shard:
                 )
         self._consumer.subscribe(topics, listener=self._assignment)
         _log.info("shard %d joins %s at %s", self.index, self.kafka.group("shards"), self.kafka.bootstrap)
+        collected_s = time.monotonic()
+        gc.disable()
         while not stop.is_set():
             self._step()
+            if time.monotonic() - collected_s > COLLECT_EVERY_S:
+                gc.collect()
+                collected_s = time.monotonic()
         self._consumer.close()
         self._producer.close()
 

@@ -39,7 +39,7 @@ def warm_up(therapies: Iterable[str], sizes: Iterable[int], lock_name: str = "wa
 
 
 def warm_up_behind(therapies: Iterable[str], sizes: Iterable[int]) -> None:
-    """Do the same in a thread that ends with the process, for dense sensors: sparse levels come few a turn."""
+    """Do the same in a daemon thread, for dense sensors alone: sparse levels come few a turn."""
     dense = tuple(therapy for therapy in therapies if load_therapy(therapy).sensor == "dense")
     work = (dense, tuple(sizes), "warm-up-behind.lock")
     threading.Thread(target=warm_up, args=work, name="warm-up", daemon=True).start()
