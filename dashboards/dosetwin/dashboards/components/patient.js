@@ -31,12 +31,19 @@ class Page {
     if (select.value !== d.id) select.value = d.id;
     const hours = PASTS[d.past_s > 90000 ? "sparse" : "dense"];
     keyed(this.find(".f-past"), hours, String, (each) => { const o = element("option", "", each < 48 ? `${each} h` : `${each / 24} d`); o.value = String(each); return o; }, () => {});
-    if (this.pastOf !== d.id) { this.pastOf = d.id; this.find(".f-past").value = String(hours[1]); this.cursor = null; }
+    if (this.pastOf !== d.id) { this.pastOf = d.id; this.find(".f-past").value = String(this.fitting(d, hours)); this.cursor = null; }
     this.about(d);
     this.decision(d.decision);
     rows(this.find(".t-rows"), d.table, (each) => each.join("|"), (each) => each);
     keyed(this.find(".c-rows"), d.open_commands, (each) => each.id, () => element("li"), (node, each) => text(node, `${each.at} ${each.stage}: ${each.order}`));
     keyed(this.find(".p-facts"), [...d.devices, ...d.covariates], String, () => element("li"), (node, each) => text(node, each));
+  }
+
+  // The least span that shows all there is, and the second one where there is more.
+  fitting(d, hours) {
+    const times = d.lanes.flatMap((lane) => (lane.points || []).slice(0, 1).map((row) => row[0]));
+    const newest = d.now_card.at_s, span = newest === null || !times.length ? 0 : (newest - Math.min(...times)) / 3600;
+    return span <= hours[0] ? hours[0] : hours[1];
   }
 
   about(d) {

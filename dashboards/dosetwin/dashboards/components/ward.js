@@ -221,10 +221,10 @@ class Page {
     g.textBaseline = "alphabetic";
     if (size === "dense") {
       const shift = code ? 5 : 0;
-      g.font = `500 10px ${c.font}`; g.fillStyle = c.soft; g.fillText(name.slice(2), x + pad + shift, y + 15);
+      g.font = `500 10px ${c.font}`; g.fillStyle = c.soft; g.fillText(`${name.slice(2)} · ${therapy.unit}`, x + pad + shift, y + 15);
       g.font = `650 16px ${c.font}`; g.fillStyle = old ? c.soft : c.ink; g.fillText(value, x + pad + shift, y + 34);
       if (code) priorityMark(g, code, x + w - 12, y + 12, 6, colour, c.edge);
-      else if (status === "out") { g.font = `600 11px ${c.font}`; g.fillStyle = c.ink; g.textAlign = "right"; g.fillText(this.side(row), x + w - 6, y + 15); g.textAlign = "left"; }
+      else if (status === "out") { g.font = `600 11px ${c.font}`; g.fillStyle = c.ink; g.textAlign = "right"; g.fillText({ low: "▽", high: "△", unlikely: "△" }[this.side(row)], x + w - 6, y + 15); g.textAlign = "left"; }
       this.sparkline(g, c, row, x + 48 + shift, y + 19, w - 56 - shift, 18, old);
       this.focus(g, c, row, x, y);
       return;
