@@ -39,13 +39,14 @@ def main(n: int) -> None:
         patients.append(Arrays(0.0, doses, levels, [(-1.0, covariates)]))
     made = list(batches(MODEL, patients))
     objective = partial(negative_log_posterior, MODEL.structure, MODEL.observed.error)
+    wait: Any = jax.block_until_ready
     batched = jax.jit(jax.vmap(partial(find_mode, MODEL.structure, MODEL.observed.error), in_axes=(0, None)))
     single = jax.jit(jax.value_and_grad(objective, argnums=2))
     with double_precision():
         for batch in made:
-            jax.block_until_ready(batched(batch.history, MODEL.loading))
+            wait(batched(batch.history, MODEL.loading))
         start = time.perf_counter()
-        found = [jax.block_until_ready(batched(batch.history, MODEL.loading)) for batch in made]
+        found = [wait(batched(batch.history, MODEL.loading)) for batch in made]
         ours_ms = 1000 * (time.perf_counter() - start) / n
 
         def look(z: Any, history: Any) -> Any:

@@ -29,7 +29,7 @@ def work(settings: Settings) -> None:
 @pytest.mark.broker
 def test_streamed_predictions_equal_those_of_the_library(settings: Settings, tmp_path: Path) -> None:
     whole = phenobarb()
-    few = DataSet(whole.name, whole.therapy, whole.patients[:6], whole.remark)
+    few = DataSet(whole.name, whole.therapy, whole.patients[:4], whole.remark)
     settings = settings.model_copy(update={"metrics": settings.metrics.model_copy(update={"shard_port": 0})})
     people = anchor(few, settings.pseudonym_key(), settings.platform_clock.event_s())
     shard = multiprocessing.get_context("spawn").Process(target=work, args=(settings,), daemon=True)

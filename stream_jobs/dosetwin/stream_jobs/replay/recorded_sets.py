@@ -15,7 +15,7 @@ from typing import Any
 from dosetwin.stream_jobs.replay.recording import DataSet, RecordedDose, RecordedLevel, RecordedPatient
 
 STEADY_STATE_H = 72.0
-"""How far back doses are laid for a record "at steady state": seven half-lives of quinidine, ten hours each."""
+"""How far back doses are laid for a record "at steady state": seven half-lives of quinidine (ten hours)."""
 CLEARANCE_CLASS_ML_MIN = {">= 50": 70.0, "< 50": 35.0}
 """Quinidine records creatinine clearance as a class only; these middles are our assumption."""
 

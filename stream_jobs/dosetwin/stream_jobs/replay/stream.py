@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from dosetwin.platform.codec import decode, encode
 from dosetwin.platform.contracts import Dose, Enrolment, Forecast, Prediction, Reading
 from dosetwin.platform.errors import DoseTwinError
-from dosetwin.platform.kafka_clients import consumer, producer
+from dosetwin.platform.kafka_clients import admin, consumer, producer
 from dosetwin.platform.settings import KafkaSettings
 from dosetwin.platform.topics import DOSES, ENROLMENTS, FORECASTS, READINGS, partition_of
 from dosetwin.stream_jobs.replay.messages import Anchored, device_messages, enrolments
@@ -41,6 +41,7 @@ def predict_streamed(
     """
     collector = _Collector(kafka, people)
     sender = producer(kafka, "dosetwin-replay")
+    doses = _Doses(kafka, sender)
     try:
         for person in people:
             for enrolment in enrolments(data_set, person):
@@ -55,18 +56,28 @@ def predict_streamed(
         def report(n: int) -> None:
             progress("levels predicted", n, levels)
 
+        def meanwhile() -> None:
+            collector.poll(0.02)
+            report(collector.count)
+
         began_s = time.monotonic()
-        for at_h, message in _timeline(data_set, people):
-            if speed is not None:
-                while (wait_s := at_h * 3600 / speed - (time.monotonic() - began_s)) > 0:
-                    sender.flush()
-                    collector.poll(min(wait_s, 0.2))
-                    report(collector.count)
-            _send(sender, kafka, DOSES.name if isinstance(message, Dose) else READINGS.name, message)
+        order = _timeline(data_set, people) if speed is not None else _rounds(data_set, people)
+        for at_h, message in order:
+            while speed is not None and (wait_s := at_h * 3600 / speed - (time.monotonic() - began_s)) > 0:
+                sender.flush()
+                collector.poll(min(wait_s, 0.2))
+                report(collector.count)
+            if isinstance(message, Dose):
+                doses.send(message)
+                continue
+            # a level that overtook a dose on its way through Kafka would be predicted without it
+            doses.await_taken(message.patient, patience_s, meanwhile)
+            _send(sender, kafka, READINGS.name, message)
         sender.flush()
         collector.wait(lambda: collector.count, levels, patience_s, report)
     finally:
         sender.close()
+        doses.close()
         collector.close()
     return collector.predictions()
 
@@ -81,15 +92,69 @@ def _timeline(data_set: DataSet, people: Sequence[Anchored]) -> list[tuple[float
     return [(hours, message) for hours, _, _, message in sorted(timed, key=lambda item: item[:3])]
 
 
+def _rounds(data_set: DataSet, people: Sequence[Anchored]) -> list[tuple[float, Dose | Reading]]:
+    """Everybody's doses up to the first level, everybody's first level, doses up to the second, and so on."""
+    keyed: list[tuple[int, int, int, float, Dose | Reading]] = []
+    for person in people:
+        levels = 0
+        for k, message in enumerate(device_messages(data_set, person)):
+            is_level = isinstance(message, Reading)
+            keyed.append((levels, int(is_level), k, message.sent_at.timestamp(), message))
+            levels += is_level
+    return [(at_s / 3600, message) for _, _, _, at_s, message in sorted(keyed, key=lambda item: item[:3])]
+
+
 def _send(
     sender: KafkaProducer, kafka: KafkaSettings, topic: str, message: Enrolment | Dose | Reading
-) -> None:
-    sender.send(
+) -> Any:
+    return sender.send(
         kafka.topic(topic),
         key=message.patient.encode(),
         value=encode(message),
         partition=partition_of(message.patient, kafka.partitions),
     )
+
+
+class _Doses:
+    """Sends doses and knows whether the shards have taken them: their group's committed offsets say so."""
+
+    def __init__(self, kafka: KafkaSettings, sender: KafkaProducer) -> None:
+        self._kafka = kafka
+        self._sender = sender
+        self._admin = admin(kafka, "dosetwin-replay-admin")
+        self._on_the_way: dict[str, Any] = {}
+
+    def send(self, dose: Dose) -> None:
+        """Put a dose on its way."""
+        self._on_the_way[dose.patient] = _send(self._sender, self._kafka, DOSES.name, dose)
+
+    def await_taken(self, patient: str, patience_s: float, meanwhile: Callable[[], object]) -> None:
+        """Return once every dose sent so far is taken, where one of this patient is still on its way."""
+        if patient not in self._on_the_way:
+            return
+        self._sender.flush()
+        wanted: dict[TopicPartition, int] = {}
+        for future in self._on_the_way.values():
+            sent = future.get(timeout=30)
+            place = TopicPartition(sent.topic, sent.partition)
+            wanted[place] = max(wanted.get(place, 0), sent.offset + 1)
+        group, since_s = self._kafka.group("shards"), time.monotonic()
+        while not self._taken(group, wanted):
+            meanwhile()
+            if time.monotonic() - since_s > patience_s:
+                raise ReplayStalledError(
+                    f"no shard of the group {group} took the doses within {patience_s:.0f} s",
+                    remedy="start the shards (`dosetwin twins`), or read their logs (DATA_DIR/logs)",
+                )
+        self._on_the_way.clear()
+
+    def _taken(self, group: str, wanted: dict[TopicPartition, int]) -> bool:
+        committed = self._admin.list_group_offsets([group]).get(group, {})
+        return all(place in committed and committed[place].offset >= end for place, end in wanted.items())
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._admin.close()
 
 
 class _Collector:
