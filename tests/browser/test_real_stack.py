@@ -102,13 +102,14 @@ def test_a_clinician_watches_approves_and_sees_the_device_obey(context: BrowserC
     row.wait_for(timeout=30_000)
     acknowledged = row.locator(".steps li", has_text=re.compile("delivered|applied"))
     acknowledged.first.wait_for(timeout=60_000)
-    save_screenshot(commands, "real-commands")
+    save_screenshot(commands, "real-approved")
     assert dose
 
-    for page, tab in tabs.items():
+    for tab in tabs.values():
         tab.evaluate(WATCH)
-        save_screenshot(tab, f"real-{page}")
     ward.wait_for_timeout(30_000)
+    for page, tab in tabs.items():
+        save_screenshot(tab, f"real-{page}")
     for page, tab in tabs.items():
         assert tab.evaluate("window.removed") == [], page
         assert tab.evaluate("window.canvases.every((each) => each.isConnected)"), page
