@@ -20,7 +20,8 @@ def predict_offline(
     data_set: DataSet, people: Sequence[Anchored], bank: Bank | None = None
 ) -> dict[str, list[Prediction]]:
     """Every level of every patient, predicted from what came before it; by patient, in event time."""
-    bank = bank or load_therapy(data_set.therapy).make_bank(len(people), SEED)
+    if bank is None:
+        bank = load_therapy(data_set.therapy).make_bank(len(people), SEED)
     facts: list[tuple[str, TwinEvent]] = []
     for person in people:
         for enrolment in enrolments(data_set, person):
