@@ -6,8 +6,8 @@ hand on a quiet machine:
 
     python tests/benchmarks/shard_throughput.py --shards 1 2
 
-The peer in the same run is the same input with decisions left out (every patient in a monitoring-like rhythm
-cannot be had, so: JAX's share alone), printed as the share of the wall time that each part took.
+It prints the share of the shards' wall time that each part took, and the processor time an update costs,
+which other work on the machine disturbs less than the rate.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+import psutil
 
 from dosetwin.platform.broker import Broker, free_port
 from dosetwin.platform.compilation_cache import keep_compilations
@@ -41,6 +43,7 @@ PARTS = {
     "decisions without order": 'dosetwin_decisions_total{outcome="none"}',
     "bytes of twins": 'dosetwin_twins_bytes{therapy="t1d-insulin"}',
     "twins": 'dosetwin_twins{therapy="t1d-insulin"}',
+    "processor seconds": "process_cpu_seconds_total",
     "resident bytes": "process_resident_memory_bytes",
 }
 EVENT_START_S = 1_780_000_000.0
@@ -63,12 +66,12 @@ def wait_until_consumed(kafka: KafkaSettings) -> None:
         time.sleep(0.05)
 
 
-def measure(bootstrap: str, shards: int, patients: int, readings: int, warm: int, tmp: Path) -> None:
+def measure(broker: Broker, shards: int, patients: int, readings: int, warm: int, tmp: Path) -> None:
     """One configuration: enrol, warm up, pour while the shards run, print."""
     wall_s = time.time()
     settings = Settings(
         data_dir=tmp / f"shards-{shards}",
-        kafka=KafkaSettings(bootstrap=bootstrap, topic_prefix=f"bench{shards}-"),
+        kafka=KafkaSettings(bootstrap=broker.bootstrap, topic_prefix=f"bench{shards}-"),
         # fast enough that each command has expired when the patient's next reading comes: no device answers
         clock=ClockSettings(speed=3000.0, wall_anchor_s=wall_s, event_anchor_s=EVENT_START_S + 30 * 86_400.0),
         shards=ShardSettings(count=shards, snapshot_interval_s=60.0),
@@ -90,12 +93,14 @@ def measure(bootstrap: str, shards: int, patients: int, readings: int, warm: int
         pour(settings, names, warm, EVENT_START_S, rounds=iter(rounds[:warm]))
         wait_until_consumed(settings.kafka)
         before = [scrape(port) for port in ports]
+        broker_before_s = sum(psutil.Process(broker.pid).cpu_times()[:2])
         started = time.perf_counter()
         pour(settings, names, readings, EVENT_START_S, rounds=iter(rounds[warm:]))
         poured_s = time.perf_counter() - started
         wait_until_consumed(settings.kafka)
         elapsed_s = time.perf_counter() - started
         after = [scrape(port) for port in ports]
+        broker_s = sum(psutil.Process(broker.pid).cpu_times()[:2]) - broker_before_s
     finally:
         for worker in workers:
             worker.terminate()
@@ -106,10 +111,15 @@ def measure(bootstrap: str, shards: int, patients: int, readings: int, warm: int
     part = {name: sum(b[name] - a[name] for a, b in zip(before, after, strict=True)) for name in PARTS}
     held = {name: sum(found[name] for found in after) for name in PARTS}
     print(f"\n{shards} shard(s), {patients} patients, {done} readings poured in {poured_s:.1f} s")
-    print(f"  full updates/s          {done / elapsed_s:10.0f}   ({elapsed_s:.1f} s)")
+    decided = sum(v for n, v in part.items() if n.startswith("decisions"))
+    print(f"  readings assimilated/s  {done / elapsed_s:10.0f}   ({elapsed_s:.1f} s)")
+    print(f"  full updates/s          {decided / elapsed_s:10.0f}   (assimilated, forecast, decided)")
     for name in ("JAX assimilate", "JAX decide", "transactions", "polling"):
         print(f"  {name:22}  {100 * part[name] / (elapsed_s * shards):9.1f} % of the shards' time")
-    decided = sum(v for n, v in part.items() if n.startswith("decisions"))
+    print(
+        f"  processor time          {1e6 * part['processor seconds'] / done:10.0f} us an update in the shards"
+        f", {1e6 * broker_s / done:.0f} in the broker"
+    )
     print(f"  decisions               {decided:10.0f}   {part['decisions to command']:.0f} to command")
     print(
         f"  twins' arrays           {held['bytes of twins'] / max(1, held['twins']) / 1e4:10.2f} GB / 100,000"
@@ -121,15 +131,15 @@ def main() -> None:
     """Measure each number of shards asked for, on one broker."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--shards", type=int, nargs="+", default=[1, 2])
-    arguments.add_argument("--patients", type=int, default=4000)
-    arguments.add_argument("--readings", type=int, default=20, help="of each patient, measured")
-    arguments.add_argument("--warm", type=int, default=4, help="of each patient, before (programs compile)")
+    arguments.add_argument("--patients", type=int, default=16_000)
+    arguments.add_argument("--readings", type=int, default=5, help="of each patient, measured")
+    arguments.add_argument("--warm", type=int, default=2, help="of each patient, before (programs compile)")
     given = arguments.parse_args()
     keep_compilations()
     print(f"{os.cpu_count()} cores; broker and load on the same machine")
     with tempfile.TemporaryDirectory() as folder, Broker(Path(folder) / "broker", port=0) as broker:
         for shards in given.shards:
-            measure(broker.bootstrap, shards, given.patients, given.readings, given.warm, Path(folder))
+            measure(broker, shards, given.patients, given.readings, given.warm, Path(folder))
 
 
 if __name__ == "__main__":

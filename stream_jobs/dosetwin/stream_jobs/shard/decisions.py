@@ -169,7 +169,9 @@ class Conclusions:
         if mode == "autonomous":
             return "command", verdict.orders, ""
         _forget_expired(patient, now_s)
-        if patient.state.proposals and any(order.amount > 0 for order in verdict.orders):
+        gives_drug = any(order.amount > 0 for order in verdict.orders)
+        waiting = patient.state.proposals.values()
+        if waiting and (gives_drug or any(proposal.orders == verdict.orders for proposal in waiting)):
             return "none", (), "earlier advice still waits for a person"
         return "proposal", verdict.orders, ""
 
@@ -223,7 +225,7 @@ class Conclusions:
             candidate=decision.chosen,
             reason=decision.reason,
         )
-        state.proposals[proposal.id] = proposal
+        state.proposals = {proposal.id: proposal}  # advice to suspend overtakes what waits
         self.outbox.order(patient.partition, proposal)
 
     def approve(self, patient: Patient, proposal: Proposal, person: str, record: Record) -> Verdict:

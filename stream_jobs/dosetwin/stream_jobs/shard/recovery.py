@@ -179,7 +179,7 @@ def _read_back(
             if order.proposal_id is not None:
                 patient.state.proposals.pop(order.proposal_id, None)
         elif order.id not in turn.decided_proposals:
-            patient.state.proposals[order.id] = order
+            patient.state.proposals = {order.id: order}
     for record in _read(kafka, reader, ALERTS.name, partition, offsets.get(ALERTS.name, 0), None):
         alert: Alert = decoder(ALERTS.contract).decode(record.value)
         patient = patients.get(alert.patient)
