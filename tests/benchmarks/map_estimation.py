@@ -41,7 +41,7 @@ def main(n: int) -> None:
     objective = partial(negative_log_posterior, MODEL.structure, MODEL.observed.error)
     wait: Any = jax.block_until_ready
     batched = jax.jit(jax.vmap(partial(find_mode, MODEL.structure, MODEL.observed.error), in_axes=(0, None)))
-    single = jax.jit(jax.value_and_grad(objective, argnums=2))
+    single = jax.jit(lambda h, load, z: (objective(h, load, z), jax.jacfwd(objective, argnums=2)(h, load, z)))
     with double_precision():
         for batch in made:
             wait(batched(batch.history, MODEL.loading))

@@ -248,17 +248,16 @@ def states_at_changes(
     """
     per_stretch = jax.vmap(lambda row: modes(structure, row))(theta)
     empty = State(jnp.zeros(structure.compartments, theta.dtype), jnp.zeros((), theta.dtype))
-    last = jnp.max(jnp.where(jnp.isfinite(changes_h), changes_h, -jnp.inf))
-    bounded = jnp.minimum(changes_h, last)
+    starts = jax.tree.map(lambda leaf: jnp.zeros((theta.shape[0], *leaf.shape), leaf.dtype), empty)
 
-    def step(state: State, k: Array) -> tuple[State, State]:
-        m = jax.tree.map(lambda leaf: leaf[k], per_stretch)
-        return propagate(structure, m, state, doses, bounded[k], bounded[k + 1]), state
+    def step(k: Array, known: State) -> State:
+        m, state = jax.tree.map(lambda leaf: leaf[k], (per_stretch, known))
+        following = propagate(structure, m, state, doses, changes_h[k], changes_h[k + 1])
+        return jax.tree.map(lambda leaf, new: leaf.at[k + 1].set(new), known, following)
 
-    if theta.shape[0] == 1:
-        return per_stretch, jax.tree.map(lambda leaf: leaf[None], empty)
-    final, earlier = jax.lax.scan(step, empty, jnp.arange(theta.shape[0] - 1))
-    return per_stretch, jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), earlier, final)
+    # as many turns as there are changes, not as there is padding; this allows forward differentiation only
+    changes = jnp.sum(jnp.isfinite(changes_h)) - 1
+    return per_stretch, jax.lax.fori_loop(0, changes, step, starts)
 
 
 def concentrations(
