@@ -253,7 +253,8 @@ def states_at_changes(
     def step(k: Array, known: State) -> State:
         m, state = jax.tree.map(lambda leaf: leaf[k], (per_stretch, known))
         following = propagate(structure, m, state, doses, changes_h[k], changes_h[k + 1])
-        return jax.tree.map(lambda leaf, new: leaf.at[k + 1].set(new), known, following)
+        stored: State = jax.tree.map(lambda leaf, new: leaf.at[k + 1].set(new), known, following)
+        return stored
 
     # as many turns as there are changes, not as there is padding; this allows forward differentiation only
     changes = jnp.sum(jnp.isfinite(changes_h)) - 1
