@@ -29,6 +29,8 @@ from dosetwin.stream_jobs.shard.recovery import recover
 from dosetwin.stream_jobs.shard.snapshots import due, pack
 from dosetwin.stream_jobs.shard.turn import Turn
 
+ENROLMENTS_A_TURN = 500
+"""New patients are snapshot at once: 500 are some 5 MB, far from what a transaction's time-out allows."""
 LAG_EVERY_S = 1.0
 COLLECT_EVERY_S = 60.0
 """Garbage is collected between turns at this interval. Left to itself Python does so within a turn, again and
@@ -130,6 +132,9 @@ class Shard:
             self._take_over()
             polled = []
             batch = self._poll_enrolments()
+            while len(batch) > ENROLMENTS_A_TURN:
+                self._work(batch[:ENROLMENTS_A_TURN])
+                del batch[:ENROLMENTS_A_TURN]
         batch.extend(record for record in polled if record.topic == ENROLMENTS.name)
         self._order.add(record for record in polled if record.topic != ENROLMENTS.name)
         self._pause_overfull()
