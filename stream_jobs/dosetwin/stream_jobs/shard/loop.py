@@ -74,6 +74,7 @@ class Shard:
         self._output_ends: dict[tuple[str, int], int] = {}
         self._owned: set[int] = set()
         self._order = AppendOrder()
+        self._released = False
         self._paused: set[TopicPartition] = set()
         self._lag_at_s = 0.0
         self._lag = 0
@@ -122,7 +123,7 @@ class Shard:
     def _step(self) -> None:
         started = time.perf_counter()
         limit = self.settings.shards.batch_records
-        wait_ms = 0 if self._order.waiting() else self.settings.shards.poll_ms
+        wait_ms = 0 if self._released and self._order.waiting() else self.settings.shards.poll_ms
         polled = list(records(self._consumer.poll(timeout_ms=wait_ms, max_records=limit), self._prefix))
         batch: list[Record] = []
         if self._assignment.changed:
@@ -138,7 +139,9 @@ class Shard:
         batch.extend(record for record in polled if record.topic == ENROLMENTS.name)
         self._order.add(record for record in polled if record.topic != ENROLMENTS.name)
         self._pause_overfull()
-        batch.extend(self._order.release(MERGED, self._caught_up, limit))
+        released = self._order.release(MERGED, self._caught_up, limit)
+        self._released = bool(released)
+        batch.extend(released)
         if batch:
             self.metrics.poll_seconds.observe(time.perf_counter() - started)
         self._work(batch)
