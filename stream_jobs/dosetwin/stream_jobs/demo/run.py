@@ -65,7 +65,7 @@ class Demo:
     def run(self) -> int:
         """Run the demo; returns the exit status: 1 where a command was lost or doubled."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, lambda *_: self._end())
         with ExitStack() as stack:
             settings = self._provision(stack)
             started_s = time.time()
@@ -88,6 +88,12 @@ class Demo:
         result["shard_restarts"] = self._shard_restarts(settings)
         self._report(result)
         return 1 if result["commands_lost"] or result["commands_doubled"] else 0
+
+    def _end(self) -> None:
+        """Ctrl-C: end in order; a second time: end now."""
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
 
     def _provision(self, stack: ExitStack) -> Settings:
         """Data folder, broker and topics; returns the settings that every process gets."""
