@@ -79,7 +79,7 @@ def test_exposure_is_the_integral_of_the_concentration() -> None:
     starts = [0.0, 12.0, 24.0, 36.0]
     levels = [
         TwinEvent(T0 + t * H, "observation", "vancomycin", concentration(t, starts, typical), 100 + i)
-        for i, t in enumerate(rng.uniform(1.5, 38, 120))
+        for i, t in enumerate(rng.uniform(1.5, 38, 60))
     ]
     twins.assimilate([("p", fact) for fact in [*doses, *levels]])
     found = twins.decide(["p"], [T0 + 40 * H])
