@@ -16,7 +16,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` "bolus": at once. "rate": run at `amount` (a rate unit) for `duration_s`, then fall back to
     the device's own programme. "infusion": give `amount` over `duration_s`.
-    "regimen": give `amount` over `duration_s` every `interval_s`, from now on.
+    "regimen": give `amount` over `duration_s` every `interval_s`; it joins the running schedule, so the first
+    dose is due one interval after the last one began, or at once where that has passed.
     """
 
     drug: Name

@@ -27,8 +27,8 @@ def reason(
     if gut_g >= 1.0:
         basis += f", {gut_g:.0f} g carbohydrate still to come"
     expected = (
-        f"glucose {glucose_mg_dL:.0f} mg/dL, expected {median_end_mg_dL:.0f} in 4 h, lowest 5 % reach "
-        f"{lowest_mg_dL:.0f}, risk below 70 {100 * below_70:.0f} %"
+        f"glucose {glucose_mg_dL:.0f} mg/dL, expected {median_end_mg_dL:.0f} in 4 h; a 1 in 20 chance of "
+        f"{lowest_mg_dL:.0f} or lower, {100 * below_70:.0f} % of below 70"
     )
     choice = f"{candidate} ({what})" if what else f"{candidate}, as the pump already does"
     if not feasible:
