@@ -80,7 +80,8 @@ class Bed:
         """mg/dL at an event time: two waves and a little noise, deterministic but for the noise."""
         hour = at_s / 3600.0
         wave = math.sin(2 * math.pi * hour / 5.0 + self.phase) + 0.4 * math.sin(2 * math.pi * hour / 1.7)
-        return max(45.0, self.base + self.swing * wave + self.random.gauss(0, 2.5))
+        value = self.base + self.swing * wave + self.random.gauss(0, 2.5)
+        return 45.0 + abs(value - 45.0)  # reflected, so that it moves at the edge too
 
     def vancomycin(self, at_s: float) -> float:
         """mg/L at an event time: a dose each 12 h, one-compartment decline."""
