@@ -75,6 +75,7 @@ class Shard:
         self._owned: set[int] = set()
         self._order = AppendOrder()
         self._released = False
+        self._ends: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._lag_at_s = 0.0
         self._lag = 0
@@ -130,6 +131,7 @@ class Shard:
             self._assignment.changed = False
             self._order.clear()
             self._paused.clear()
+            self._ends.clear()
             self._take_over()
             polled = []
             batch = self._poll_enrolments()
@@ -155,8 +157,14 @@ class Shard:
         tp = TopicPartition(self.kafka.topic(topic), partition)
         if tp in self._paused:
             return False
-        highwater = self._consumer.highwater(tp)
-        return highwater is not None and self._consumer.position(tp) >= highwater
+        end = self._consumer.highwater(tp)
+        if end is None:
+            # The client drops a fetch's answer, high watermark included, that comes while a partition is
+            # paused or just sought; the broker does not repeat it before something new is there.
+            if tp not in self._ends:
+                self._ends[tp] = self._consumer.end_offsets([tp])[tp]
+            end = self._ends[tp]
+        return bool(self._consumer.position(tp) >= end)
 
     def _pause_overfull(self) -> None:
         wanted = {TopicPartition(self.kafka.topic(t), p) for t, p in self._order.overfull()}
