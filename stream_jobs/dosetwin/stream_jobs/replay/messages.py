@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,12 +108,6 @@ def pump(anchored: Anchored) -> str:
 def laboratory(anchored: Anchored) -> str:
     """The device that reports the levels."""
     return f"replay-laboratory-{anchored.patient[2:10]}"
-
-
-def fact_uid(topic: str, message: Dose | Reading, index: int = 0) -> int:
-    """The identifier a shard gives to part `index` of a message: from topic, device, boot, sequence."""
-    text = f"{topic}|{message.device}|{message.boot}|{message.sequence}|{index}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _administration(therapy: Therapy, dose: RecordedDose, at: datetime) -> Administration:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from dosetwin.platform.contracts import Bolus, Dose, Infusion, Prediction, RateChange, Reading
 from dosetwin.platform.topics import DOSES, READINGS
-from dosetwin.stream_jobs.replay.messages import Anchored, device_messages, enrolments, fact_uid
+from dosetwin.stream_jobs.replay.messages import Anchored, device_messages, enrolments
 from dosetwin.stream_jobs.replay.recording import DataSet
+from dosetwin.stream_jobs.shard.intake import fact_uid
 from dosetwin.twins.bank import Bank
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.therapies import load_therapy

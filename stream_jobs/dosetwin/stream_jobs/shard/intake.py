@@ -220,10 +220,6 @@ class Intake:
             raise Refused("unknown_patient", f"{patient_id} was not yet enrolled when this was sent")
         return patient
 
-    def enrolment_fact(self, patient: Patient, fact: TwinEvent, record: Record) -> None:
-        """Add a fact that an enrolment implies (a changed covariate)."""
-        self._add(patient, fact, record, 0)
-
     def _add(self, patient: Patient, fact: TwinEvent, record: Record, index: int) -> None:
         therapy = patient.therapy.id
         self.facts.setdefault(therapy, []).append((patient.state.enrolment.patient, fact))
@@ -265,7 +261,7 @@ class Intake:
         if not moves:
             return None
         therapy, state = patient.therapy, patient.state
-        uid = _uid(record.topic, message, index)
+        uid = fact_uid(record.topic, message, index)
         if quantity.name == "carbohydrate":
             return TwinEvent(at_s, "meal", "carbohydrate", value, uid)
         if quantity.name in {need.name for need in therapy.covariates}:
@@ -296,7 +292,7 @@ class Intake:
                 "unknown_drug",
                 f"{administration.drug} is no drug of {patient.therapy.id}, which has {known}",
             )
-        uid = _uid(record.topic, message, index)
+        uid = fact_uid(record.topic, message, index)
         ledger = patient.state.ledgers.get(drug.name)
         if ledger is None:
             ledger = patient.state.ledgers[drug.name] = DoseLedger()
@@ -372,7 +368,8 @@ def _converted(name: str, value: float, unit: str, canonical: str) -> float:
     return converted
 
 
-def _uid(topic: str, message: DeviceEvent, index: int) -> int:
+def fact_uid(topic: str, message: DeviceEvent, index: int = 0) -> int:
+    """Identify part `index` of a message: a function of topic, device, boot and sequence alone."""
     text = f"{topic}|{message.device}|{message.boot}|{message.sequence}|{index}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
