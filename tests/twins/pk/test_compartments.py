@@ -49,7 +49,7 @@ def ours(structure: Linear, stretches: int) -> np.ndarray:
 
 def derivative(structure: Linear, values: dict[str, float], rate: float, t: Any, y: Any) -> list[Any]:
     """dx/dt with y = (central, peripheral, second peripheral, depot)."""
-    n = structure.compartments
+    n = structure.size
     k10 = values["CL"] / values["V1"]
     into = rate + (values["ka"] * y[3] if structure.absorption == "first_order" else 0.0)
     dy = [into - k10 * y[0], 0.0, 0.0, -values["ka"] * y[3]]

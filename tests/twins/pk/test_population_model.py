@@ -62,7 +62,7 @@ def test_coefficient_of_variation() -> None:
         (lambda: model(CL, V1, source=""), "names no source"),
         (lambda: LogNormal(0.0), "found variance 0.0"),
         (lambda: Combined(), "found residual error additive 0.0"),
-        (lambda: LogError(-1.0), "found residual sd -1.0"),
+        (lambda: LogError(-1.0), "found a log-normal error"),
     ],
 )
 def test_wrong_models_say_what_was_found_and_expected(build: object, words: str) -> None:

@@ -1,171 +1,283 @@
-"""A population model: structure, parameters with covariates and variability, residual error, its source."""
+"""A population model: structure, parameters with covariates and variability, observations, its source."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dosetwin.twins.models.compartments import Linear, ModelError
+from dosetwin.twins.models.errors import ModelError
+from dosetwin.twins.models.structure import Structure
+from dosetwin.twins.residual_error import (
+    Additive,
+    Combined,
+    Count,
+    LogError,
+    Ordinal,
+    Power,
+    Proportional,
+    ResidualError,
+    StudentT,
+)
+from dosetwin.twins.variability import BoxCox, LogitNormal, LogNormal, Normal, Variability
+
+__all__ = [
+    "Additive",
+    "BoxCox",
+    "Combined",
+    "Count",
+    "Covariates",
+    "LogError",
+    "LogNormal",
+    "LogitNormal",
+    "Normal",
+    "Observed",
+    "Ordinal",
+    "Parameter",
+    "Population",
+    "PopulationModel",
+    "Power",
+    "Proportional",
+    "StudentT",
+]
 
 Values = npt.NDArray[np.float64]
 Covariates = Any
-"""A namespace: one attribute a covariate (an array of any shape), named as in the therapy."""
-
-
-@dataclass(frozen=True)
-class LogNormal:
-    """Between-subject variability: parameter = typical x exp(eta), eta ~ N(0, variance)."""
-
-    variance: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.variance) and self.variance > 0):
-            raise ModelError(
-                f"found variance {self.variance} of a log-normal parameter; expected a number above 0",
-                remedy="leave variability out for a parameter that does not vary between people",
-            )
-
-    @classmethod
-    def from_cv(cls, cv: float) -> LogNormal:
-        """From a coefficient of variation: omega^2 = log(1 + cv^2)."""
-        return cls(math.log1p(cv**2))
+"""A namespace: one attribute a covariate (an array of any shape), named as in the data."""
+Interpolation = Literal["next_value_backward", "last_value_forward"]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One structural parameter: typical value in `unit`, times what covariates do to it.
+    """One parameter: typical value in `unit`, changed by covariates, varying between and within subjects.
 
-    `covariates` takes a namespace of arrays and returns the factor; with `absolute` it returns the value.
+    `covariates` is a function of the covariates, `c -> factor`, computed once with NumPy or jax.numpy; or of
+    the covariates and of the individual parameters written above this one, `(c, p) -> factor`, computed with
+    jax.numpy inside the compiled model (p.x is an estimated coefficient, or another parameter). With
+    `absolute` the function returns the value itself instead of a factor of `typical`.
+    `between`/`occasion`: see `dosetwin.twins.variability`. `low`, `high`: bounds on the typical value in a
+    population fit, which leaves `fixed` ones alone. A parameter that the structure does not know is there for
+    others to use.
     """
 
     name: str
     typical: float
     unit: str
-    variability: LogNormal | None = None
-    covariates: Callable[[Covariates], Values] | None = None
+    variability: Variability | None = None
+    covariates: Callable[..., Any] | None = None
     absolute: bool = False
+    occasion: Variability | None = None
+    fixed: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.typical) and self.low <= self.typical <= self.high):
+            raise ModelError(
+                f"found {self.name} = {self.typical}; expected a finite number within {self.low}..{self.high}"
+            )
+        if not self.name.isidentifier():
+            raise ModelError(f"found parameter name {self.name!r}; expected a name that Python can write")
+
+    @property
+    def dependent(self) -> bool:
+        """Whether its function also takes the individual parameters before it."""
+        return self.covariates is not None and len(inspect.signature(self.covariates).parameters) > 1
+
+    @property
+    def positive(self) -> bool:
+        """Whether its typical value must stay above 0."""
+        return isinstance(self.variability or self.occasion, LogNormal | BoxCox) or (
+            self.low >= 0 and self.typical > 0
+        )
 
     def values(self, c: Covariates, shape: tuple[int, ...]) -> Values:
-        """The typical value under these covariates, in `shape`."""
+        """The typical value under these covariates, in `shape`; not for a `dependent` one."""
         if self.covariates is None:
             return np.full(shape, self.typical)
-        effect = self.covariates(c)
+        effect = np.asarray(self.covariates(c), np.float64)
         return np.broadcast_to(effect if self.absolute else self.typical * effect, shape)
 
 
 @dataclass(frozen=True)
-class Combined:
-    """Residual error on the natural scale: sd^2 = additive^2 + (proportional x prediction)^2."""
-
-    additive: float = 0.0
-    proportional: float = 0.0
-    kind: Literal["natural"] = "natural"
-
-    def __post_init__(self) -> None:
-        if self.additive < 0 or self.proportional < 0 or self.additive + self.proportional == 0:
-            raise ModelError(
-                f"found residual error additive {self.additive}, proportional {self.proportional}; "
-                "expected neither below 0 and at least one above it"
-            )
-
-
-@dataclass(frozen=True)
-class LogError:
-    """Residual error on the log scale: log y = log prediction + N(0, sd^2)."""
-
-    sd: float
-    kind: Literal["log"] = "log"
-
-    def __post_init__(self) -> None:
-        if not self.sd > 0:
-            raise ModelError(f"found residual sd {self.sd} on the log scale; expected a number above 0")
-
-
-@dataclass(frozen=True)
 class Observed:
-    """The quantity that the model's central concentration is seen as, with its residual error."""
+    """One observed quantity: what of the model it is, and its residual error.
+
+    `output`: the name of one of the structure's outputs (default: its first), or a function `(p, y) -> value`
+    of the individual parameters and the outputs, written with jax.numpy (a direct effect). `compartment`: an
+    observation record with this CMT (1-based) means this quantity, where the data have no DVID.
+    """
 
     quantity: str
     unit: str
-    error: Combined | LogError
+    error: ResidualError
+    output: str | Callable[..., Any] = ""
+    compartment: int = 0
 
 
-@dataclass(frozen=True)
-class PopulationModel:
-    """Everything a history-based estimator needs to know of a population.
+class Population(NamedTuple):
+    """The numbers of a population, as arrays: what a fit changes and a compiled function takes.
 
-    `correlations` maps pairs of parameter names to the correlation of their etas. `advancing` names
-    covariates in years that grow with time by themselves (age), and the step in seconds at which the
-    parameters are evaluated anew. Amounts and volumes must make `observed.unit`: mg and L make mg/L.
+    typical [P], in the order of the model's parameters; omega [K, K], the lower Cholesky factor of the
+    covariance of the etas between subjects; gamma [L, L], that between occasions; residual: one array a
+    observed quantity, in the order of its error's coefficients.
     """
 
-    structure: Linear
+    typical: Values
+    omega: Values
+    gamma: Values
+    residual: tuple[Values, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationModel:
+    """Everything an estimator needs to know of a population.
+
+    `correlations` maps pairs of parameter names to the correlation of their etas; `occasion_correlations`
+    likewise between occasions. `interpolation`: which record's covariates (and occasion) hold between two
+    records: the later one's (NONMEM's way) or the earlier one's. `advancing` names covariates in years that
+    grow with time by themselves (age) in the stream, and the step in seconds at which parameters are
+    evaluated anew. Amounts and volumes must make `observed.unit`: mg and L make mg/L.
+    """
+
+    structure: Structure
     parameters: tuple[Parameter, ...]
-    observed: Observed
+    observed: Observed | tuple[Observed, ...]
     source: str
     correlations: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    occasion_correlations: Mapping[tuple[str, str], float] = field(default_factory=dict)
     advancing: Mapping[str, float] = field(default_factory=dict)
+    interpolation: Interpolation = "next_value_backward"
+    time_unit: str = "h"
+    name: str = ""
 
     def __post_init__(self) -> None:
         names = [parameter.name for parameter in self.parameters]
-        needed = self.structure.parameters
-        unknown = sorted(set(names) - set(needed))
-        missing = [name for name in needed if name not in names and name != "F"]
-        if unknown or missing or len(set(names)) != len(names):
+        missing = [name for name in self.structure.required if name not in names]
+        if missing or len(set(names)) != len(names):
             raise ModelError(
-                f"found parameters {', '.join(names)}; expected each once: {', '.join(needed)} (F may be "
-                f"left out)" + (f"; missing {', '.join(missing)}" if missing else ""),
-                remedy="name the parameters as the structure does: CL, V1, Q2, V2, Q3, V3, ka, D, F",
+                f"found parameters {', '.join(names)}; expected each once, with those of the structure: "
+                f"{', '.join(self.structure.required)}"
+                + (f"; missing {', '.join(missing)}" if missing else ""),
+                remedy="name the parameters as the structure does; define an extra one with absolute=True and "
+                "covariates=lambda c, p: ... to convert your own",
             )
-        if not any(parameter.variability for parameter in self.parameters):
-            raise ModelError("no parameter varies between people; expected variability on at least one")
         for parameter in self.parameters:
-            if not (math.isfinite(parameter.typical) and parameter.typical > 0):
+            if parameter.positive and not parameter.typical > 0:
                 raise ModelError(f"found {parameter.name} = {parameter.typical}; expected a number above 0")
-        unvaried = sorted({name for pair in self.correlations for name in pair} - set(self.varying))
-        if unvaried:
-            raise ModelError(f"found a correlation of {', '.join(unvaried)}, which has no variability")
+        if not self.outputs:
+            raise ModelError("the model observes nothing", remedy="give at least one Observed")
+        for observed in self.outputs:
+            if isinstance(observed.output, str) and observed.output not in ("", *self.structure.outputs):
+                raise ModelError(
+                    f"found output {observed.output!r} of {observed.quantity}; expected one of "
+                    f"{', '.join(self.structure.outputs)}, or a function (p, y) -> value"
+                )
+        for pairs, varying, where in (
+            (self.correlations, self.varying, "variability"),
+            (self.occasion_correlations, self.occasion_varying, "inter-occasion variability"),
+        ):
+            unvaried = sorted({name for pair in pairs for name in pair} - set(varying))
+            if unvaried:
+                raise ModelError(f"found a correlation of {', '.join(unvaried)}, which has no {where}")
+        if self.interpolation not in ("next_value_backward", "last_value_forward"):
+            raise ModelError(
+                f"found interpolation {self.interpolation!r}; expected next_value_backward (NONMEM's) or "
+                "last_value_forward"
+            )
         if not self.source:
             raise ModelError("the model names no source", remedy="cite the paper and its table")
-        try:
-            np.linalg.cholesky(self.omega)
-        except np.linalg.LinAlgError as error:
-            raise ModelError("the correlations of the etas make no positive definite matrix") from error
+        for covariance in (self.omega, self.gamma):
+            try:
+                np.linalg.cholesky(covariance)
+            except np.linalg.LinAlgError as error:
+                raise ModelError("the correlations of the etas make no positive definite matrix") from error
+
+    @cached_property
+    def by_name(self) -> dict[str, Parameter]:
+        """The parameters by name."""
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def outputs(self) -> tuple[Observed, ...]:
+        """What is observed, always as a tuple."""
+        return self.observed if isinstance(self.observed, tuple) else (self.observed,)
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
         """The parameters that vary between people, in the order of the etas."""
-        by_name = {parameter.name: parameter for parameter in self.parameters}
-        return tuple(
-            name for name in self.structure.parameters if name in by_name and by_name[name].variability
-        )
+        return tuple(p.name for p in self.parameters if p.variability)
+
+    @cached_property
+    def occasion_varying(self) -> tuple[str, ...]:
+        """The parameters that vary between occasions, in the order of those etas."""
+        return tuple(p.name for p in self.parameters if p.occasion)
 
     @cached_property
     def omega(self) -> Values:
-        """Covariance of the etas [K, K]."""
-        by_name = {parameter.name: parameter for parameter in self.parameters}
-        sd = np.array([math.sqrt(_variance(by_name[name])) for name in self.varying])
-        correlation = np.eye(len(sd))
-        for (a, b), rho in self.correlations.items():
-            i, j = self.varying.index(a), self.varying.index(b)
-            correlation[i, j] = correlation[j, i] = rho
-        omega: Values = correlation * np.outer(sd, sd)
-        return omega
+        """Covariance of the etas between subjects [K, K]."""
+        variances = [p.variability.variance for p in self.parameters if p.variability]
+        return _covariance(self.varying, variances, self.correlations)
+
+    @cached_property
+    def gamma(self) -> Values:
+        """Covariance of the etas between occasions [L, L]."""
+        variances = [p.occasion.variance for p in self.parameters if p.occasion]
+        return _covariance(self.occasion_varying, variances, self.occasion_correlations)
+
+    @cached_property
+    def population(self) -> Population:
+        """The model's own numbers as arrays."""
+        return Population(
+            np.array([p.typical for p in self.parameters]),
+            np.linalg.cholesky(self.omega),
+            np.linalg.cholesky(self.gamma),
+            tuple(np.array(list(o.error.coefficients.values())) for o in self.outputs),
+        )
+
+    def with_population(self, population: Population, source: str) -> PopulationModel:
+        """This model with other numbers (a fit's); correlations come from the factors."""
+        omega = np.asarray(population.omega) @ np.asarray(population.omega).T
+        gamma = np.asarray(population.gamma) @ np.asarray(population.gamma).T
+        parameters = []
+        for i, p in enumerate(self.parameters):
+            between, occasion = p.variability, p.occasion
+            if between:
+                k = self.varying.index(p.name)
+                between = replace(between, variance=float(omega[k, k]))
+            if occasion:
+                k = self.occasion_varying.index(p.name)
+                occasion = replace(occasion, variance=float(gamma[k, k]))
+            typical = float(population.typical[i])
+            parameters.append(replace(p, typical=typical, variability=between, occasion=occasion))
+        outputs = tuple(
+            replace(observed, error=_with_coefficients(observed.error, np.asarray(values).tolist()))
+            for observed, values in zip(self.outputs, population.residual, strict=True)
+        )
+        return replace(
+            self,
+            parameters=tuple(parameters),
+            observed=outputs,
+            source=source,
+            correlations=_correlations(self.varying, omega),
+            occasion_correlations=_correlations(self.occasion_varying, gamma),
+        )
 
     @cached_property
     def loading(self) -> Values:
-        """Maps standard normal z [K] to the log-change of every parameter [P]: rows of cholesky(omega)."""
+        """Maps standard normal z [K] to the log-change of every structural parameter [P]."""
         factor = np.linalg.cholesky(self.omega)
-        loading = np.zeros((len(self.structure.parameters), len(self.varying)))
+        names = self.structure.parameters  # type: ignore[attr-defined] # only the stream's linear structures
+        loading = np.zeros((len(names), len(self.varying)))
         for k, name in enumerate(self.varying):
-            loading[self.structure.parameters.index(name)] = factor[k]
+            loading[names.index(name)] = factor[k]
         return loading
 
     def typical(self, covariates: Mapping[str, Values]) -> Values:
@@ -174,11 +286,10 @@ class PopulationModel:
         Raises ModelError where one is not a positive number, naming the covariates that made it so.
         """
         shape = next(iter(covariates.values())).shape if covariates else ()
-        by_name = {parameter.name: parameter for parameter in self.parameters}
         c = SimpleNamespace(**covariates)
+        names = self.structure.parameters  # type: ignore[attr-defined] # only the stream's linear structures
         columns = [
-            by_name[name].values(c, shape) if name in by_name else np.ones(shape)
-            for name in self.structure.parameters
+            self.by_name[name].values(c, shape) if name in self.by_name else np.ones(shape) for name in names
         ]
         theta: Values = np.stack(columns, axis=-1)
         wrong = ~(np.isfinite(theta) & (theta > 0))
@@ -186,12 +297,39 @@ class PopulationModel:
             where = tuple(np.argwhere(wrong)[0])
             given = ", ".join(f"{name}={np.asarray(v)[where[:-1]]:.4g}" for name, v in covariates.items())
             raise ModelError(
-                f"{self.structure.parameters[where[-1]]} becomes {theta[where]:.4g} with {given}; "
-                "expected a number above 0",
+                f"{names[where[-1]]} becomes {theta[where]:.4g} with {given}; expected a number above 0",
                 remedy="these covariates lie outside what the model was made for; check their units",
             )
         return theta
 
 
-def _variance(parameter: Parameter) -> float:
-    return parameter.variability.variance if parameter.variability else 0.0
+def _covariance(
+    names: Sequence[str], variances: Sequence[float], correlations: Mapping[tuple[str, str], float]
+) -> Values:
+    sd = np.sqrt(np.array(variances, np.float64))
+    correlation = np.eye(len(sd))
+    for (a, b), rho in correlations.items():
+        i, j = names.index(a), names.index(b)
+        correlation[i, j] = correlation[j, i] = rho
+    covariance: Values = correlation * np.outer(sd, sd)
+    return covariance
+
+
+def _correlations(names: Sequence[str], covariance: Values) -> dict[tuple[str, str], float]:
+    sd = np.sqrt(np.diag(covariance))
+    return {
+        (names[i], names[j]): float(covariance[i, j] / (sd[i] * sd[j]))
+        for i in range(len(names))
+        for j in range(i)
+        if covariance[i, j] != 0
+    }
+
+
+def _with_coefficients(error: ResidualError, values: Sequence[float]) -> ResidualError:
+    if isinstance(error, StudentT):
+        base = _with_coefficients(error.base, values)
+        return replace(error, base=base)  # type: ignore[arg-type] # of the same class as it was
+    if isinstance(error, Ordinal):
+        return replace(error, steps=tuple(values))
+    named = dict(zip(error.coefficients, values, strict=True))
+    return replace(error, **named)  # type: ignore[type-var] # every error is a dataclass

@@ -77,7 +77,7 @@ def from_scale(error: Combined | LogError, value: Float[Array, "..."]) -> Float[
 def residual_sd(error: Combined | LogError, f: Float[Array, "..."]) -> Float[Array, "..."]:
     """The residual standard deviation at prediction f, on the scale of the error."""
     if isinstance(error, LogError):
-        return jnp.full_like(f, error.sd)
+        return jnp.full_like(f, error.sd_log)
     # a proportional error alone would vanish where nothing was given yet
     return jnp.sqrt(error.additive**2 + (error.proportional * f) ** 2 + SMALLEST**2)
 

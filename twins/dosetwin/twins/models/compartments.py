@@ -15,6 +15,7 @@ Sources: Gabrielsson & Weiner, Pharmacokinetic and Pharmacodynamic Data Analysis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -22,15 +23,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dosetwin.platform.errors import DoseTwinError
+from dosetwin.twins.models.errors import ModelError
+from dosetwin.twins.models.structure import Input, Parameters, Pulses, plain_inputs
 
 Absorption = Literal["none", "first_order", "zero_order"]
 _DISPOSITION = {1: ("CL", "V1"), 2: ("CL", "V1", "Q2", "V2"), 3: ("CL", "V1", "Q2", "V2", "Q3", "V3")}
 _ABSORPTION = {"none": (), "first_order": ("ka",), "zero_order": ("D",)}
-
-
-class ModelError(DoseTwinError):
-    """A model is put together wrongly: a parameter is missing, unknown or impossible."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,13 @@ class Linear:
     "zero_order": at a constant rate over D hours. Bioavailability F (default 1) multiplies every dose.
     """
 
-    compartments: Literal[1, 2, 3]
+    size: Literal[1, 2, 3]
     absorption: Absorption = "none"
 
     def __post_init__(self) -> None:
-        if self.compartments not in _DISPOSITION:
+        if self.size not in _DISPOSITION:
             raise ModelError(
-                f"found {self.compartments} compartments; expected 1, 2 or 3",
+                f"found {self.size} compartments; expected 1, 2 or 3",
                 remedy="use one_compartment(), two_compartment() or three_compartment()",
             )
         if self.absorption not in _ABSORPTION:
@@ -56,7 +54,73 @@ class Linear:
     @property
     def parameters(self) -> tuple[str, ...]:
         """The names of its parameters, in the order of the arrays."""
-        return _DISPOSITION[self.compartments] + _ABSORPTION[self.absorption] + ("F",)
+        return _DISPOSITION[self.size] + _ABSORPTION[self.absorption] + ("F",)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """CL, V1, then Q2, V2, Q3, V3 as far as it goes; ka or D where there is absorption."""
+        return self.parameters[:-1]
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        """Depot (with first-order absorption), central, peripheral, peripheral_2."""
+        disposition = ("central", "peripheral", "peripheral_2")[: self.size]
+        return ("depot", *disposition) if self.absorption == "first_order" else disposition
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Concentrations: `central` = amount / V1, and so on with V2, V3."""
+        return ("central", "peripheral", "peripheral_2")[: self.size]
+
+    @property
+    def dose_compartment(self) -> str:
+        """The depot, or the central compartment."""
+        return self.compartments[0]
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[Input, ...]]:
+        """F, lag, D, R for the dosing compartment, F_<compartment> and so on for the others."""
+        inputs = plain_inputs(self.compartments, self.dose_compartment)
+        if self.absorption == "zero_order":
+            inputs["central"] = (Input("central", zero_order=True),)
+        return inputs
+
+    @property
+    def linear(self) -> bool:
+        """Yes."""
+        return True
+
+    def prepare(self, p: Parameters) -> Modes:
+        """Eigenvalues and projectors of the disposition."""
+        zero = jnp.zeros_like(jnp.asarray(p.CL))
+        return _modes(self, {name: getattr(p, name, zero) for name in self.required} | {"F": zero + 1.0})
+
+    def initial(self, q: Modes) -> Float[Array, " n"]:
+        """Nothing anywhere."""
+        return jnp.zeros(len(self.compartments), q.rate.dtype)
+
+    def advance(
+        self,
+        q: Modes,
+        x: Float[Array, " n"],
+        rate: Float[Array, " n"],
+        pulses: Pulses,
+        start: Float[Array, ""],
+        elapsed: Float[Array, ""],
+    ) -> Float[Array, " n"]:
+        """Sums of exponentials; exact for any elapsed time."""
+        decayed = jnp.exp(-q.rate * elapsed)
+        filled = elapsed * _phi(q.rate * elapsed)
+        if self.absorption != "first_order":
+            return _carried(q, x, rate, decayed, filled, jnp.zeros_like(decayed))
+        settled = rate[0] / q.ka
+        entered = rate[0] * filled + (x[0] - settled) * q.ka * _between(q.ka, q.rate, elapsed)
+        depot = settled + (x[0] - settled) * jnp.exp(-q.ka * elapsed)
+        return jnp.concatenate([depot[None], _carried(q, x[1:], rate[1:], decayed, filled, entered)])
+
+    def observe(self, q: Modes, x: Float[Array, " n"], t: Float[Array, ""]) -> Float[Array, " outputs"]:
+        """Concentrations in the compartments of the disposition."""
+        return x[-self.size :] / q.V
 
 
 def one_compartment(absorption: Absorption = "none") -> Linear:
@@ -97,6 +161,7 @@ class Modes(NamedTuple):
     F: Float[Array, ""]
     V1: Float[Array, ""]
     CL: Float[Array, ""]
+    V: Float[Array, " n"]
 
 
 class State(NamedTuple):
@@ -108,15 +173,18 @@ class State(NamedTuple):
 
 def modes(structure: Linear, theta: Float[Array, " P"]) -> Modes:
     """Eigenvalues and projectors of the disposition; theta in the order of `structure.parameters`."""
-    p = dict(zip(structure.parameters, theta, strict=True))
+    return _modes(structure, dict(zip(structure.parameters, theta, strict=True)))
+
+
+def _modes(structure: Linear, p: dict[str, Array]) -> Modes:
     zero = jnp.zeros_like(p["CL"])
     k10 = p["CL"] / p["V1"]
-    if structure.compartments == 1:
+    if structure.size == 1:
         rate = k10[None]
-        projector = jnp.ones((1, 1, 1), theta.dtype)
+        projector = jnp.ones((1, 1, 1), rate.dtype)
     else:
         k12, k21 = p["Q2"] / p["V1"], p["Q2"] / p["V2"]
-        if structure.compartments == 2:
+        if structure.size == 2:
             total = k10 + k12 + k21
             root = jnp.sqrt(total**2 - 4 * k10 * k21)
             fast = 0.5 * (total + root)
@@ -127,7 +195,24 @@ def modes(structure: Linear, theta: Float[Array, " P"]) -> Modes:
             rate = _cubic_rates(k10, k12, k21, k13, k31)
             A = jnp.array([[-(k10 + k12 + k13), k21, k31], [k12, -k21, zero], [k13, zero, -k31]])
         projector = _projectors(A, rate)
-    return Modes(rate, projector, p.get("ka", zero), p.get("D", zero), p["F"], p["V1"], p["CL"])
+    volumes = jnp.stack([p[name] for name in ("V1", "V2", "V3")[: structure.size]])
+    return Modes(rate, projector, p.get("ka", zero), p.get("D", zero), p["F"], p["V1"], p["CL"], volumes)
+
+
+def _carried(
+    q: Modes,
+    x: Float[Array, " n"],
+    rate: Float[Array, " n"],
+    decayed: Float[Array, " n"],
+    filled: Float[Array, " n"],
+    entered: Float[Array, " n"],
+) -> Float[Array, " n"]:
+    """sum_i P_i (decayed_i x + filled_i rate + entered_i e_1)."""
+    if q.rate.shape[0] == 1:
+        return decayed * x + filled * rate + entered
+    inside = decayed[:, None] * x[None, :] + filled[:, None] * rate[None, :]
+    inside = inside.at[:, 0].add(entered)
+    return (q.projector * inside[:, None, :]).sum(axis=(0, 2))
 
 
 def _cubic_rates(
@@ -145,7 +230,10 @@ def _cubic_rates(
     q = 2 * a**3 / 27 - a * b / 3 + c
     radius = 2 * jnp.sqrt(p / 3)
     angle = jnp.arccos(jnp.clip(4 * q / radius**3, -1.0, 1.0)) / 3
-    return a / 3 + radius * jnp.cos(angle - 2 * jnp.pi * jnp.arange(3) / 3)
+    root = a / 3 + radius * jnp.cos(angle - 2 * jnp.pi * jnp.arange(3) / 3)
+    for _ in range(2):  # Newton's steps: the smallest root comes out of a cancellation
+        root = root - (((root - a) * root + b) * root - c) / ((3 * root - 2 * a) * root + b)
+    return root
 
 
 def _projectors(A: Float[Array, "n n"], rate: Float[Array, " n"]) -> Float[Array, "n n n"]:
@@ -247,7 +335,7 @@ def states_at_changes(
     `changes_h` ascends; the first is before every dose, and padding stretches start at infinity.
     """
     per_stretch = jax.vmap(lambda row: modes(structure, row))(theta)
-    empty = State(jnp.zeros(structure.compartments, theta.dtype), jnp.zeros((), theta.dtype))
+    empty = State(jnp.zeros(structure.size, theta.dtype), jnp.zeros((), theta.dtype))
     starts = jax.tree.map(lambda leaf: jnp.zeros((theta.shape[0], *leaf.shape), leaf.dtype), empty)
 
     def step(k: Array, known: State) -> State:
