@@ -36,7 +36,8 @@ GUIDELINE = "Rybak 2020, doi:10.1093/ajhp/zxaa036"
 def creatinine_clearance_mL_min(c: Covariates) -> Values:
     """Cockcroft-Gault as Goti 2018 prepared it: creatinine >= 1 mg/dL above 60 years, result <= 150."""
     creatinine = np.where(c.age > 60, np.maximum(c.creatinine, 1.0), c.creatinine)
-    return np.minimum(cockcroft_gault_mL_min(c.age, c.weight, c.sex, creatinine), 150.0)
+    clearance: Values = cockcroft_gault_mL_min(c.age, c.weight, c.sex, creatinine)
+    return np.minimum(clearance, 150.0)
 
 
 GOTI_2018 = PopulationModel(
