@@ -23,7 +23,7 @@ from dosetwin.twins.residual_error import (
     Ordinal,
     Power,
     Proportional,
-    ResidualError,
+    ErrorModel,
     StudentT,
 )
 from dosetwin.twins.variability import BoxCox, LogitNormal, LogNormal, Normal, Variability
@@ -117,7 +117,7 @@ class Observed:
 
     quantity: str
     unit: str
-    error: ResidualError
+    error: ErrorModel
     output: str | Callable[..., Any] = ""
     compartment: int = 0
 
@@ -157,6 +157,8 @@ class PopulationModel:
     interpolation: Interpolation = "next_value_backward"
     time_unit: str = "h"
     name: str = ""
+    origin: PopulationModel | None = field(default=None, repr=False)
+    """The model of the same form whose compiled functions serve this one too."""
 
     def __post_init__(self) -> None:
         names = [parameter.name for parameter in self.parameters]
@@ -199,6 +201,11 @@ class PopulationModel:
                 np.linalg.cholesky(covariance)
             except np.linalg.LinAlgError as error:
                 raise ModelError("the correlations of the etas make no positive definite matrix") from error
+
+    @property
+    def root(self) -> PopulationModel:
+        """The first model of this form: what compiled functions are kept for."""
+        return self.origin or self
 
     @cached_property
     def by_name(self) -> dict[str, Parameter]:
@@ -268,6 +275,7 @@ class PopulationModel:
             source=source,
             correlations=_correlations(self.varying, omega),
             occasion_correlations=_correlations(self.occasion_varying, gamma),
+            origin=self.root,
         )
 
     @cached_property
@@ -325,7 +333,7 @@ def _correlations(names: Sequence[str], covariance: Values) -> dict[tuple[str, s
     }
 
 
-def _with_coefficients(error: ResidualError, values: Sequence[float]) -> ResidualError:
+def _with_coefficients(error: ErrorModel, values: Sequence[float]) -> ErrorModel:
     if isinstance(error, StudentT):
         base = _with_coefficients(error.base, values)
         return replace(error, base=base)  # type: ignore[arg-type] # of the same class as it was

@@ -38,7 +38,7 @@ def _positive(owner: str, values: Mapping[str, float]) -> None:
         raise ModelError(f"found {owner} with {wrong}; expected numbers above 0")
 
 
-class ResidualError:
+class ErrorModel:
     """The base of all errors: a normal error on a scale (`scale` is the identity or the logarithm)."""
 
     fixed: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class ResidualError:
 
 
 @dataclass(frozen=True)
-class Combined(ResidualError):
+class Combined(ErrorModel):
     """Additive and proportional error on the natural scale.
 
     form "variance": V = additive^2 + (proportional f)^2 (Monolix's combined2, NONMEM's two EPS);
@@ -152,7 +152,7 @@ def Proportional(sd: float, *, fixed: bool = False) -> Combined:
 
 
 @dataclass(frozen=True)
-class LogError(ResidualError):
+class LogError(ErrorModel):
     """Log-normal error: log y = log f + N(0, sd^2).
 
     The deviance is that of log y, as NONMEM reports it for log-transformed data (no Jacobian).
@@ -183,7 +183,7 @@ class LogError(ResidualError):
 
 
 @dataclass(frozen=True)
-class Power(ResidualError):
+class Power(ErrorModel):
     """V = (sd f^power)^2."""
 
     sd_at_1: float
@@ -204,7 +204,7 @@ class Power(ResidualError):
 
 
 @dataclass(frozen=True)
-class StudentT(ResidualError):
+class StudentT(ErrorModel):
     """`base` with Student's t instead of the normal: an outlier pulls with bounded force.
 
     half_deviance = (nu + 1)/2 log(1 + u^2/nu) + log sd, u standardised as in `base`, which near u = 0 is the
@@ -260,7 +260,7 @@ class StudentT(ResidualError):
 
 
 @dataclass(frozen=True)
-class Ordinal(ResidualError):
+class Ordinal(ErrorModel):
     """Categories 0..C: P(y >= k) = expit(f + b_1 + ... + b_k), f the model's prediction on the logit scale.
 
     `steps` are b_1..b_C with b_2.. below 0 (proportional odds); leave b_1 at 0 where f has an intercept.
@@ -318,7 +318,7 @@ class Ordinal(ResidualError):
 
 
 @dataclass(frozen=True)
-class Count(ResidualError):
+class Count(ErrorModel):
     """Counts with mean f: Poisson, or negative binomial with variance f + overdispersion f^2."""
 
     overdispersion: float = 0.0
