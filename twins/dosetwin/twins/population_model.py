@@ -19,11 +19,11 @@ from dosetwin.twins.residual_error import (
     Additive,
     Combined,
     Count,
+    ErrorModel,
     LogError,
     Ordinal,
     Power,
     Proportional,
-    ErrorModel,
     StudentT,
 )
 from dosetwin.twins.variability import BoxCox, LogitNormal, LogNormal, Normal, Variability
@@ -130,10 +130,10 @@ class Population(NamedTuple):
     observed quantity, in the order of its error's coefficients.
     """
 
-    typical: Values
-    omega: Values
-    gamma: Values
-    residual: tuple[Values, ...]
+    typical: Any
+    omega: Any
+    gamma: Any
+    residual: tuple[Any, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +168,8 @@ class PopulationModel:
                 f"found parameters {', '.join(names)}; expected each once, with those of the structure: "
                 f"{', '.join(self.structure.required)}"
                 + (f"; missing {', '.join(missing)}" if missing else ""),
-                remedy="name the parameters as the structure does; define an extra one with absolute=True and "
-                "covariates=lambda c, p: ... to convert your own",
+                remedy="name the parameters as the structure does; convert your own with an extra parameter, "
+                "absolute=True and covariates=lambda c, p: ...",
             )
         for parameter in self.parameters:
             if parameter.positive and not parameter.typical > 0:
@@ -250,7 +250,7 @@ class PopulationModel:
         )
 
     def with_population(self, population: Population, source: str) -> PopulationModel:
-        """This model with other numbers (a fit's); correlations come from the factors."""
+        """The model with other numbers (a fit's); correlations come from the factors."""
         omega = np.asarray(population.omega) @ np.asarray(population.omega).T
         gamma = np.asarray(population.gamma) @ np.asarray(population.gamma).T
         parameters = []

@@ -32,7 +32,7 @@ class Variability:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.variance) and self.variance > 0):
             raise ModelError(
-                f"found variance {self.variance} of a {type(self).__name__} parameter; expected a number above 0",
+                f"found variance {self.variance} of a {type(self).__name__} parameter; expected above 0",
                 remedy="leave variability out for a parameter that does not vary between people",
             )
 

@@ -34,7 +34,7 @@ class CohortBatch:
     @property
     def steady(self) -> bool:
         """Whether there are steady-state doses."""
-        return self.program.steady.entry.shape[1] > 0
+        return bool(self.program.steady.entry.shape[1] > 0)
 
 
 @dataclass(frozen=True)

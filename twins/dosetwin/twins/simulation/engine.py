@@ -39,6 +39,9 @@ from dosetwin.twins.simulation.event_program import (
 )
 from dosetwin.twins.simulation.steady_state import ROUNDING, periodic_state
 
+BEYOND = 1 << 30
+"""More rows than any subject has."""
+
 
 class _Entering(NamedTuple):
     """How each event's dose enters: actual time, amount, rate; whether it ends an infusion; [M]."""
@@ -59,9 +62,9 @@ def run(
     """
     structure, ways = model.structure, entries(model)
     events = program.events
-    q = jax.vmap(lambda *values: structure.prepare(SimpleNamespace(**dict(zip(vars(p), values, strict=True)))))(
-        *vars(p).values()
-    )
+    q = jax.vmap(
+        lambda *values: structure.prepare(SimpleNamespace(**dict(zip(vars(p), values, strict=True))))
+    )(*vars(p).values())
     entering = _entering(ways, events, p)
     finite = jnp.isfinite(events.time)
     last = jnp.max(jnp.where(events.record, events.time, -jnp.inf))
@@ -177,9 +180,9 @@ def _row_of_interval(model: PopulationModel, events: Events) -> Array:
     """The row of parameters that holds over the interval that ends at each event."""
     row, record = jnp.asarray(events.row), jnp.asarray(events.record)
     if model.interpolation == "next_value_backward":
-        rows = jnp.where(record, row, jnp.iinfo(row.dtype).max)
+        rows = jnp.where(record, row, BEYOND)
         found = jnp.flip(jax.lax.cummin(jnp.flip(rows)))
-        return jnp.where(found == jnp.iinfo(row.dtype).max, jnp.max(jnp.where(record, row, 0)), found)
+        return jnp.where(found == BEYOND, jnp.max(jnp.where(record, row, 0)), found)
     rows = jnp.where(record, row, 0)
     before = jnp.concatenate([jnp.zeros(1, row.dtype), rows[:-1]])
     return jax.lax.cummax(before)

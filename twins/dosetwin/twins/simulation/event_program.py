@@ -2,7 +2,7 @@
 
 Records are expanded on the host: additional doses are written out, an infusion becomes a start and a stop,
 a steady-state dose a row of its own table. What depends on individual parameters (lag, modelled duration or
-rate, bioavailability of an infusion) is left to the engine, which then sorts the events by their actual times.
+rate, bioavailability of an infusion) is left to the engine, which sorts the events by their actual times.
 """
 
 from __future__ import annotations
@@ -36,60 +36,64 @@ OVERLAPS = 4
 """Infusions of modelled length that may still run when a steady-state dose is due."""
 
 
+Column = Any
+"""An array: NumPy on the host, JAX's inside a compiled function (there without the axis of subjects)."""
+
+
 class Events(NamedTuple):
     """What happens, [M] each, padded with NOTHING at +infinity; times in the model's unit."""
 
-    time: npt.NDArray[np.float64]
-    action: npt.NDArray[np.int64]
-    entry: npt.NDArray[np.int64]
+    time: Column
+    action: Column
+    entry: Column
     """Which of the structure's inputs (`Entries`)."""
-    how: npt.NDArray[np.int64]
-    amount: npt.NDArray[np.float64]
-    given: npt.NDArray[np.float64]
+    how: Column
+    amount: Column
+    given: Column
     """The rate or the duration, where `how` says that it is given."""
-    row: npt.NDArray[np.int64]
+    row: Column
     """Row of parameters of its record."""
-    origin: npt.NDArray[np.int64]
+    origin: Column
     """Place of its record in the file; a reset cancels what comes from before it."""
-    record: npt.NDArray[np.bool_]
+    record: Column
     """Whether it stands for a record itself: parameters change only there."""
-    steady: npt.NDArray[np.int64]
+    steady: Column
     """Row of the steady-state table (STEADY)."""
-    shift: npt.NDArray[np.float64]
+    shift: Column
     """How much before its record the infusion began that a STEADY_STOP ends (negative)."""
 
 
 class Steady(NamedTuple):
     """Steady-state doses, [S] each, padded with amount 0 and interval 1."""
 
-    entry: npt.NDArray[np.int64]
-    how: npt.NDArray[np.int64]
-    amount: npt.NDArray[np.float64]
-    given: npt.NDArray[np.float64]
-    interval: npt.NDArray[np.float64]
+    entry: Column
+    how: Column
+    amount: Column
+    given: Column
+    interval: Column
     """0: the steady state of an infusion that never ends."""
-    adds: npt.NDArray[np.bool_]
-    row: npt.NDArray[np.int64]
+    adds: Column
+    row: Column
 
 
 class Rows(NamedTuple):
     """Parameter rows, E of them: stretches of constant covariates and occasion."""
 
-    covariates: dict[str, npt.NDArray[np.float64]]
-    effects: npt.NDArray[np.float64]
+    covariates: dict[str, Column]
+    effects: Column
     """[E, P]: what the covariate functions of one argument gave (1 where there is none)."""
-    occasion: npt.NDArray[np.int64]
+    occasion: Column
 
 
 class Observations(NamedTuple):
     """Observation records, [N] each, padded with mask 0; those without a value have mask 0 too."""
 
-    event: npt.NDArray[np.int64]
-    output: npt.NDArray[np.int64]
-    value: npt.NDArray[np.float64]
-    censored: npt.NDArray[np.int64]
-    lower: npt.NDArray[np.float64]
-    mask: npt.NDArray[np.float64]
+    event: Column
+    output: Column
+    value: Column
+    censored: Column
+    lower: Column
+    mask: Column
 
 
 class Program(NamedTuple):
@@ -315,8 +319,8 @@ def covariate_effects(
             effects[:, k] = np.asarray(parameter.covariates(c), np.float64)
         except AttributeError as error:
             raise RecordError(
-                f"{parameter.name} needs the covariate {getattr(error, 'name', error)!r}; subject {subject} has "
-                f"{', '.join(covariates) or 'none'}",
+                f"{parameter.name} needs the covariate {getattr(error, 'name', error)!r}; subject {subject} "
+                f"has {', '.join(covariates) or 'none'}",
                 remedy="add the column to the data, or rename it (columns={...})",
             ) from error
         wrong = ~np.isfinite(effects[:, k])
@@ -415,14 +419,12 @@ def _write_dose(
         record = False
 
 
-def _how(
-    model: PopulationModel, way: Input, rate: float, duration: float, where: str
-) -> tuple[int, float]:
+def _how(model: PopulationModel, way: Input, rate: float, duration: float, where: str) -> tuple[int, float]:
     if rate > 0:
         return GIVEN_RATE, rate
     if duration > 0:
         return GIVEN_DURATION, duration
-    if rate == RATE_MODELLED or rate == DURATION_MODELLED or way.zero_order:
+    if rate in (RATE_MODELLED, DURATION_MODELLED) or way.zero_order:
         needed = way.rate if rate == RATE_MODELLED else way.duration
         if needed not in model.by_name:
             raise RecordError(
@@ -449,17 +451,11 @@ def stack(written: Sequence[Written], shape: Shape) -> Program:
     M, E, N, S = shape.tuple
     blank = {"time": np.inf, "record": False}
     events = Events(
-        *(
-            pad([getattr(w.events, name) for w in written], M, blank.get(name, 0))
-            for name in Events._fields
-        )
+        *(pad([getattr(w.events, name) for w in written], M, blank.get(name, 0)) for name in Events._fields)
     )
     empty = {"interval": 1.0, "adds": False}
     steady = Steady(
-        *(
-            pad([getattr(w.steady, name) for w in written], S, empty.get(name, 0))
-            for name in Steady._fields
-        )
+        *(pad([getattr(w.steady, name) for w in written], S, empty.get(name, 0)) for name in Steady._fields)
     )
     names = written[0].rows.covariates
     rows = Rows(

@@ -22,7 +22,7 @@ def dimensions(model: PopulationModel, occasions: int) -> int:
 def split_etas(
     model: PopulationModel, population: Population, z: Float[Array, " Z"]
 ) -> tuple[Float[Array, " K"], Float[Array, "O L"]]:
-    """eta = omega z between subjects, kappa = gamma z for each occasion."""
+    """Eta = omega z between subjects, kappa = gamma z for each occasion."""
     K, L = len(model.varying), len(model.occasion_varying)
     eta = jnp.asarray(population.omega) @ z[:K]
     occasions = (z.shape[0] - K) // L if L else 0
@@ -69,5 +69,7 @@ def _effect(model: PopulationModel, i: int, c: SimpleNamespace, p: SimpleNamespa
         raise ModelError(
             f"{parameter.name} uses {name!r}, which is neither a covariate ({', '.join(vars(c)) or 'none'}) nor a "
             f"parameter written above it ({', '.join(vars(p)) or 'none'})",
-            remedy=f"did you mean {close[0]!r}?" if close else "add the column, or write that parameter first",
+            remedy=f"did you mean {close[0]!r}?"
+            if close
+            else "add the column, or write that parameter first",
         ) from error

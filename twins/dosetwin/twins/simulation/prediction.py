@@ -43,7 +43,9 @@ def predicted(
             value = _direct(observed.output, at, y)
         else:
             value = outputs[:, names.index(observed.output) if observed.output else 0]
-        found = value if len(model.outputs) == 1 else jnp.where(program.observations.output == k, value, found)
+        found = (
+            value if len(model.outputs) == 1 else jnp.where(program.observations.output == k, value, found)
+        )
     return found
 
 
@@ -98,8 +100,8 @@ def predict(
             if not np.isfinite(found[i]).all():
                 at = int(np.flatnonzero(~np.isfinite(found[i]))[0])
                 raise ModelError(
-                    f"subject {subject.id}: prediction {at + 1} of {count} is {found[i][at]}; expected a finite "
-                    "number",
+                    f"subject {subject.id}: prediction {at + 1} of {count} is {found[i][at]}; expected a "
+                    "finite number",
                     remedy="check the parameters' size and units; a stiff system needs an Adaptive solver",
                 )
     return found

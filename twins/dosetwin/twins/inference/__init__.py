@@ -1,0 +1,1 @@
+"""Estimation from records: individuals (mode, covariance, samples), populations, model averages."""
