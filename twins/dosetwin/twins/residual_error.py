@@ -10,7 +10,8 @@ in the order of `coefficients`):
 Censoring: with u = (y - f)/sqrt(V), a value below y has -log Phi(u), above y -log Phi(-u), between `lower`
 and y -log(Phi(u) - Phi(u_lower)) (Beal 2001, J Pharmacokinet Pharmacodyn 28:481, method M3; his M1 is to drop
 those rows, see `dosetwin.twins.data.nonmem`). Correlated residuals are out of scope. All functions are
-elementwise over arrays of one shape; they differentiate in f and s.
+elementwise over arrays of one shape; they differentiate in f and s. `censored` and `lower` may be None:
+nothing is censored.
 """
 
 from __future__ import annotations
@@ -65,34 +66,42 @@ class ErrorModel:
         """The standard deviation on the scale at prediction f."""
         raise NotImplementedError
 
-    def half_deviance(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def half_deviance(
+        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
+    ) -> Array:
         """-log p(y | f) without constants; see this module's equations."""
         sd = self.sd(f, s)
         mean = self.scale(f)
         u = (self.scale(y) - mean) / sd
         measured = 0.5 * u**2 + jnp.log(sd)
+        if censored is None:
+            return measured
         side = jnp.where(censored < 0, u, -u)
         tail = -norm.logcdf(jnp.where(censored == 0, 0.0, side))
-        bounded = jnp.isfinite(lower) & (censored < 0)
-        floor = (self.scale(jnp.where(bounded, lower, y)) - mean) / sd
+        floor_given = jnp.full_like(y, jnp.nan) if lower is None else lower
+        bounded = jnp.isfinite(floor_given) & (censored < 0)
+        floor = (self.scale(jnp.where(bounded, floor_given, y)) - mean) / sd
         # log(Phi(u) - Phi(v)) = log Phi(u) + log(1 - Phi(v)/Phi(u))
         share = jnp.exp(norm.logcdf(jnp.where(bounded, floor, -40.0)) + tail)
         tail = tail - jnp.where(bounded, jnp.log1p(-jnp.minimum(share, 1 - 1e-12)), 0.0)
         return jnp.where(censored == 0, measured, tail)
 
-    def information(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
         """Expected second derivative of `half_deviance` in f; of a censored one the actual, at least 0."""
 
         def normal(value: Array) -> tuple[Array, Array]:
             return self.scale(value), self.sd(value, s)
 
         (_, sd), (slope, sd_slope) = jax.jvp(normal, (f,), (jnp.ones_like(f),))
-        measured = (slope / sd) ** 2 + 2 * (sd_slope / sd) ** 2
+        measured: Array = (slope / sd) ** 2 + 2 * (sd_slope / sd) ** 2
+        if censored is None:
+            return measured
 
         def first(value: Array) -> Array:
-            return jax.jvp(
+            slope: Array = jax.jvp(
                 lambda v: self.half_deviance(y, v, censored, lower, s), (value,), (jnp.ones_like(value),)
             )[1]
+            return slope
 
         bend = jax.jvp(first, (f,), (jnp.ones_like(f),))[1]
         return jnp.where(censored == 0, measured, jnp.maximum(bend, 0.0))
@@ -136,7 +145,7 @@ class Combined(ErrorModel):
         a, b = given.get("additive", 0.0), given.get("proportional", 0.0)
         size = jnp.abs(f)
         if self.form == "sd":
-            return a + b * size + SMALLEST
+            return jnp.asarray(a + b * size + SMALLEST)
         # a proportional error alone would vanish where nothing was given yet
         return jnp.sqrt(a**2 + (b * size) ** 2 + SMALLEST**2)
 
@@ -236,17 +245,22 @@ class StudentT(ErrorModel):
         """That of `base`: the t's scale, not its standard deviation."""
         return self.base.sd(f, s)
 
-    def half_deviance(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def half_deviance(
+        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
+    ) -> Array:
         """The t's for a measured value, the normal's for a censored one."""
         nu, sd = self.freedom, self.sd(f, s)
         u = (self.scale(y) - self.scale(f)) / sd
         measured = 0.5 * (nu + 1) * jnp.log1p(u**2 / nu) + jnp.log(sd)
+        if censored is None:
+            return measured
         return jnp.where(censored == 0, measured, self.base.half_deviance(y, f, censored, lower, s))
 
-    def information(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
         """The normal's, times the expected weight (nu + 1)/(nu + 3) of a t."""
         expected = self.base.information(y, f, censored, lower, s)
-        return jnp.where(censored == 0, expected * (self.freedom + 1) / (self.freedom + 3), expected)
+        shrunk = expected * (self.freedom + 1) / (self.freedom + 3)
+        return shrunk if censored is None else jnp.where(censored == 0, shrunk, expected)
 
     def weight(self, y: Array, f: Array, s: Array) -> Array:
         """How much of its normal weight an observation keeps: 1 near its prediction, towards 0 far off."""
@@ -283,7 +297,9 @@ class Ordinal(ErrorModel):
         """No."""
         return False
 
-    def half_deviance(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def half_deviance(
+        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
+    ) -> Array:
         """-log P(y)."""
         return -jnp.log(jnp.maximum(self._probability(y, f, s), 1e-300))
 
@@ -299,7 +315,7 @@ class Ordinal(ErrorModel):
             found = jnp.where(jnp.round(y) == k, at_least[k] - at_least[k + 1], found)
         return found
 
-    def information(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
         """sum_k P_k'^2 / P_k."""
         at_least = self._at_least(f, s)
         slopes = [a * (1 - a) for a in at_least]
@@ -338,7 +354,9 @@ class Count(ErrorModel):
         """No."""
         return False
 
-    def half_deviance(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def half_deviance(
+        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
+    ) -> Array:
         """-log P(y), constants in y included."""
         mean = jnp.maximum(f, SMALLEST)
         if not self.coefficients:
@@ -352,7 +370,7 @@ class Count(ErrorModel):
             - y * (jnp.log(mean) - jnp.log(r + mean))
         )
 
-    def information(self, y: Array, f: Array, censored: Array, lower: Array, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
         """1 / variance."""
         mean = jnp.maximum(f, SMALLEST)
         return 1 / (mean + (s[0] * mean**2 if self.coefficients else 0.0))

@@ -1,8 +1,8 @@
 """Importance-weighted samples of one subject's posterior, drawn around its mode. vmap it.
 
 Proposal: antithetic pairs of a multivariate t with the Laplace covariance H^-1 around the mode; weights by
-the exact posterior. The effective sample size and Pareto's k-hat (`dosetwin.twins.inference.pareto`) say how well
-that went.
+the exact posterior. The effective sample size and Pareto's k-hat (`dosetwin.twins.inference.pareto`) say how
+well that went.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def proper_factor(hessian: Float[Array, "Z Z"]) -> Float[Array, "Z Z"]:
     one = jnp.eye(hessian.shape[0], dtype=hessian.dtype)
     safe = jnp.where(jnp.isfinite(hessian).all(), 0.5 * (hessian + hessian.T), one)
     eigenvalue, V = jnp.linalg.eigh(safe)
-    return jnp.linalg.cholesky((V * jnp.maximum(eigenvalue, FLOOR)) @ V.T)
+    factor: Array = jnp.linalg.cholesky((V * jnp.maximum(eigenvalue, FLOOR)) @ V.T)
+    return factor
 
 
 def draw_samples(

@@ -252,25 +252,12 @@ def estimate_individuals(
     arrays: dict[str, Any] = {
         name: np.array(columns[name]) for name in ("objective", "marginal", "converged", "iterations")
     } | {name: np.array(columns[name]) for name in ("searches", "basins")}
-    lists: dict[str, Any] = {
-        name: tuple(columns[name]) for name in ("z", "expected", "exact", "prediction", "typical")
-    }
+    lists: dict[str, Any] = {name: tuple(columns[name]) for name in _LISTS}
     return IndividualFits(model, prepared, **lists, **arrays)
 
 
-_COLUMNS = (
-    "z",
-    "objective",
-    "marginal",
-    "converged",
-    "iterations",
-    "searches",
-    "basins",
-    "expected",
-    "exact",
-    "prediction",
-    "typical",
-)
+_LISTS = ("z", "expected", "exact", "prediction", "typical")
+_COLUMNS = (*_LISTS, "objective", "marginal", "converged", "iterations", "searches", "basins")
 
 
 def _collect(

@@ -1,8 +1,8 @@
 """The posterior mode of one subject: a quasi-Newton iteration with exact gradients. vmap it.
 
 The first model of the curvature is the expected (Fisher) Hessian; it alone overshoots where the residual
-error is proportional, so the gradients met on the way correct its inverse (BFGS). A step that does not lower J is
-refused and shortened. The result is a function of the records alone: starts are fixed, not random.
+error is proportional, so the gradients met on the way correct its inverse (BFGS). A step that does not lower
+J is refused and shortened. The result is a function of the records alone: starts are fixed, not random.
 """
 
 from __future__ import annotations

@@ -86,7 +86,10 @@ class Rows(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """Observation records, [N] each, padded with mask 0; those without a value have mask 0 too."""
+    """Observation records, [N] each, padded with mask 0; those without a value have mask 0 too.
+
+    `censored` and `lower` are None in a batch without censored values: a program without them is smaller.
+    """
 
     event: Column
     output: Column
@@ -243,7 +246,9 @@ def _actual(events: Events) -> npt.NDArray[np.float64]:
     given = np.where(events.given > 0, events.given, 1.0)
     length = np.where(events.how == GIVEN_RATE, events.amount / given, events.given)
     stops = np.isin(events.action, (STOP, STEADY_STOP))
-    return np.maximum(events.time + np.where(stops, length + events.shift, 0.0), events.time)
+    delay = np.where(stops, length + events.shift, 0.0)
+    actual: npt.NDArray[np.float64] = events.time + np.maximum(delay, 0.0)
+    return actual
 
 
 _EVENT_KINDS: tuple[Any, ...] = (
@@ -470,4 +475,6 @@ def stack(written: Sequence[Written], shape: Shape) -> Program:
             for name in Observations._fields
         )
     )
+    if not observations.censored.any():
+        observations = observations._replace(censored=None, lower=None)
     return Program(events, steady, rows, observations)

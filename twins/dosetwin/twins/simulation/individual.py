@@ -67,9 +67,8 @@ def _effect(model: PopulationModel, i: int, c: SimpleNamespace, p: SimpleNamespa
         name = str(getattr(error, "name", error))
         close = get_close_matches(name, [*vars(c), *vars(p)], n=1)
         raise ModelError(
-            f"{parameter.name} uses {name!r}, which is neither a covariate ({', '.join(vars(c)) or 'none'}) nor a "
-            f"parameter written above it ({', '.join(vars(p)) or 'none'})",
-            remedy=f"did you mean {close[0]!r}?"
-            if close
-            else "add the column, or write that parameter first",
+            f"{parameter.name} uses {name!r}, which is neither a covariate "
+            f"({', '.join(vars(c)) or 'none'}) nor a parameter written above it "
+            f"({', '.join(vars(p)) or 'none'})",
+            remedy=f"did you mean {close[0]!r}?" if close else "add the column, or write it first",
         ) from error
