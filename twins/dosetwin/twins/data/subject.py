@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,29 @@ BELOW, MEASURED, ABOVE = -1, 0, 1
 """`Subject.censored`: the true value is below `dv`, is `dv`, is above `dv`."""
 
 
+class Problem(NamedTuple):
+    """One thing wrong in a table of records."""
+
+    row: int
+    """1-based, of the data rows (without header and comments); 0: the table as a whole."""
+    line: int
+    """1-based line of the file; 0: not from a file."""
+    column: str
+    """As the table writes it; empty: the whole row."""
+    found: str
+    expected: str
+    remedy: str
+
+
 class RecordError(DoseTwinError):
-    """A record that cannot mean anything: names row, column, what was found and what was expected."""
+    """A record that cannot mean anything: names row, column, what was found and what was expected.
+
+    `problems`: from a reader all that it found, in the order of the rows (the first 20).
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,7 @@ class Subject:
     output: Codes
     occasion: Codes
     row: Codes
-    """Row of the file each record came from (1-based, without the header), for messages."""
+    """Row each record came from (1-based, without header and comments), for messages."""
     covariates: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
 
     def __len__(self) -> int:
@@ -66,16 +87,21 @@ class Subject:
     @property
     def observed(self) -> npt.NDArray[np.bool_]:
         """Which records carry an observation to be fitted."""
-        return (self.evid == OBSERVATION) & np.isfinite(self.dv)
+        carried: npt.NDArray[np.bool_] = (self.evid == OBSERVATION) & np.isfinite(self.dv)
+        return carried
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Subjects with the same columns. `time_unit` is a label ("h", "d"): parameters must be in it."""
+    """Subjects with the same columns. `time_unit` is a label ("h", "d"): parameters must be in it.
+
+    `notes`: what a reader left out, filled in or took in a way that the table does not spell out.
+    """
 
     subjects: tuple[Subject, ...]
     time_unit: str = "h"
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.subjects)
@@ -132,7 +158,7 @@ class Observation:
 
 
 def subject(
-    id: str,  # noqa: A002 - the column's name in every dataset
+    id: str,
     doses: Sequence[Dose],
     observations: Sequence[Observation],
     covariates: Mapping[str, float | Sequence[tuple[float, float]]] | None = None,
@@ -149,6 +175,12 @@ def subject(
         name: sorted(value) if isinstance(value, Sequence) else [(-math.inf, float(value))]
         for name, value in given.items()
     }
+    for name, course in courses.items():
+        if not course or not all(math.isfinite(value) and not math.isnan(at) for at, value in course):
+            raise RecordError(
+                f"subject {id}: found covariate {name} = {given[name]}; expected a finite number, "
+                "or (time, value) pairs, at least one"
+            )
     known = {time for time, _, _ in rows}
     rows += [
         (time, 0, None)
@@ -159,13 +191,15 @@ def subject(
     for time, _, what in rows:
         if not math.isfinite(time):
             raise RecordError(f"subject {id}: found time {time} of {what}; expected a finite number")
+        if isinstance(what, Observation):
+            _check_observation(id, what)
     R = len(rows)
     arrays: dict[str, Any] = {
         name: np.zeros(R) for name in ("amount", "rate", "duration", "dv", "lower", "interval")
     }
     arrays["dv"][:] = np.nan
     arrays["lower"][:] = np.nan
-    codes = {
+    codes: dict[str, Any] = {
         name: np.zeros(R, np.int64)
         for name in ("evid", "compartment", "censored", "steady_state", "additional", "output", "occasion")
     }
@@ -186,21 +220,49 @@ def subject(
         else:
             codes["evid"][k] = OTHER
             codes["occasion"][k] = codes["occasion"][k - 1] if k else 1
-    time = np.array([entry[0] for entry in rows], np.float64)
+    times = np.array([entry[0] for entry in rows], np.float64)
     columns = {}
     for name, course in courses.items():
         starts = np.array([t for t, _ in course])
-        place = np.maximum(np.searchsorted(starts, time, side="right") - 1, 0)
+        place = np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)
         columns[name] = np.array([v for _, v in course], np.float64)[place]
     return Subject(
-        id=id, time=time, row=np.arange(1, R + 1), covariates=MappingProxyType(columns), **arrays, **codes
+        id=id, time=times, row=np.arange(1, R + 1), covariates=MappingProxyType(columns), **arrays, **codes
     )
 
 
-def _check_dose(id: str, dose: Dose) -> None:  # noqa: A002
+def _check_dose(id: str, dose: Dose) -> None:
     if not (math.isfinite(dose.amount) and dose.amount >= 0):
         raise RecordError(f"subject {id}: found dose {dose.amount}; expected a number of 0 or more")
-    if dose.rate > 0 and dose.duration > 0:
+    if not (math.isfinite(dose.rate) and (dose.rate >= 0 or dose.rate in (RATE_MODELLED, DURATION_MODELLED))):
+        raise RecordError(
+            f"subject {id}: found rate {dose.rate}; expected 0 or more, -1 (rate by the model) or "
+            "-2 (duration by the model)"
+        )
+    if not (math.isfinite(dose.duration) and dose.duration >= 0):
+        raise RecordError(f"subject {id}: found duration {dose.duration}; expected a number of 0 or more")
+    if dose.rate != 0 and dose.duration > 0:
         raise RecordError(f"subject {id}: found both a rate and a duration of a dose; expected one of them")
+    if dose.additional < 0 or dose.compartment < 0 or dose.interval < 0:
+        raise RecordError(f"subject {id}: found {dose}; expected compartment, interval, additional 0 or more")
     if dose.additional and dose.interval <= 0:
         raise RecordError(f"subject {id}: found {dose.additional} additional doses without an interval")
+    if dose.steady_state not in (0, 1, 2):
+        raise RecordError(f"subject {id}: found steady_state {dose.steady_state}; expected 0, 1 or 2")
+    for_ever = dose.amount == 0 and dose.rate > 0 and not dose.interval
+    if dose.steady_state and not (dose.interval > 0 or for_ever):
+        raise RecordError(
+            f"subject {id}: found a steady-state dose without an interval; expected an interval above 0, or "
+            "an infusion without end (amount 0, a rate above 0, interval 0)"
+        )
+
+
+def _check_observation(id: str, observation: Observation) -> None:
+    value = observation.value
+    if observation.censored not in (BELOW, MEASURED, ABOVE) or (observation.censored and value is None):
+        raise RecordError(
+            f"subject {id}: found censored {observation.censored} with value {value}; expected -1 (below the "
+            "value), 0 or 1 (above it), and a value where it is not 0"
+        )
+    if value is not None and math.isinf(value):
+        raise RecordError(f"subject {id}: found value {value}; expected a finite number, or None")
