@@ -35,6 +35,7 @@ from dosetwin.twins.simulation.event_program import (
     Events,
     Program,
     entries,
+    moment,
     moves,
 )
 from dosetwin.twins.simulation.steady_state import ROUNDING, periodic_state
@@ -52,10 +53,16 @@ class _Entering(NamedTuple):
     ends: Array
 
 
-def run(
-    model: PopulationModel, program: Program, p: SimpleNamespace, *, steady: bool
-) -> tuple[Float[Array, "N outputs"], Float[Array, " N"]]:
-    """The structure's outputs at the observation records, and the time of each.
+class Course(NamedTuple):
+    """What was seen at every observation record: the structure's outputs, the amounts, the time."""
+
+    outputs: Float[Array, "N outputs"]
+    amounts: Float[Array, "N n"]
+    time: Float[Array, " N"]
+
+
+def run(model: PopulationModel, program: Program, p: SimpleNamespace, *, steady: bool) -> Course:
+    """Run one subject's program under its parameters.
 
     `p`: the individual parameters, [E] each. `steady` says whether the program has steady-state doses at
     all (a table of size 0 otherwise).
@@ -72,7 +79,7 @@ def run(
     first, last = jnp.where(jnp.isfinite(first), first, 0.0), jnp.where(jnp.isfinite(last), last, 0.0)
     place = program.observations.event
     if moves(model):
-        order = jnp.argsort(jnp.where(finite, entering.time, jnp.inf), stable=True)
+        order = jnp.argsort(jnp.where(finite, moment(entering.time), jnp.inf), stable=True)
         events = Events(*(jnp.asarray(column)[order] for column in events))
         entering = _Entering(*(column[order] for column in entering))
         rank = jnp.zeros_like(order).at[order].set(jnp.arange(order.shape[0]))
@@ -88,7 +95,7 @@ def run(
     pulses_used = any(way.function for way in ways.inputs)
     pulse_start = jnp.where(events.action == PULSE, times, jnp.inf)
 
-    def step(carry: tuple[Any, ...], k: Array) -> tuple[tuple[Any, ...], Array]:
+    def step(carry: tuple[Any, ...], k: Array) -> tuple[tuple[Any, ...], tuple[Array, Array]]:
         x, rate, since, now, amounts = carry
         own = _row(q, held[k])
         elapsed = jnp.maximum(times[k] - now, 0.0)
@@ -119,7 +126,7 @@ def run(
             x = jnp.where(is_steady, jnp.where(alone, settled, x + settled - base), x)
             rate = rate + jnp.where(is_steady, running, 0.0)
         seen = structure.observe(_row(q, events.row[k]), x, times[k])
-        return (x, rate, since, times[k], amounts), seen
+        return (x, rate, since, times[k], amounts), (seen, x)
 
     M = times.shape[0]
     carry = (
@@ -129,8 +136,8 @@ def run(
         first,
         jnp.zeros(M if pulses_used else 0, times.dtype),
     )
-    _, seen = jax.lax.scan(step, carry, jnp.arange(M))
-    return seen[place], times[place]
+    _, (seen, amounts) = jax.lax.scan(step, carry, jnp.arange(M))
+    return Course(seen[place], amounts[place], times[place])
 
 
 def _row(q: Prepared, k: Any) -> Prepared:

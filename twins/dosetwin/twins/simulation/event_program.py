@@ -25,6 +25,7 @@ from dosetwin.twins.data.subject import (
     RecordError,
     Subject,
 )
+from dosetwin.twins.models.errors import ModelError
 from dosetwin.twins.models.structure import Input
 from dosetwin.twins.population_model import PopulationModel
 
@@ -38,6 +39,15 @@ OVERLAPS = 4
 
 Column = Any
 """An array: NumPy on the host, JAX's inside a compiled function (there without the axis of subjects)."""
+
+
+SAME_MOMENT = 2.0**-26
+"""Times closer than about this are one moment: 0 + 3 x 0.1 is 0.3, whatever the last bit says."""
+
+
+def moment(time: Any) -> Any:
+    """The number by which events are put in order; events of one moment stay in the order of the file."""
+    return (time / SAME_MOMENT).round()
 
 
 class Events(NamedTuple):
@@ -314,7 +324,10 @@ def _rows(
 def covariate_effects(
     model: PopulationModel, subject: str, covariates: dict[str, npt.NDArray[np.float64]], E: int
 ) -> npt.NDArray[np.float64]:
-    """What the covariate functions of one argument give, [E, P]; RecordError names what is missing."""
+    """What the covariate functions of one argument give, [E, P].
+
+    RecordError names a covariate that is missing, ModelError values that the model cannot take.
+    """
     effects = np.ones((E, len(model.parameters)))
     c = SimpleNamespace(**covariates)
     for k, parameter in enumerate(model.parameters):
@@ -328,15 +341,16 @@ def covariate_effects(
                 f"has {', '.join(covariates) or 'none'}",
                 remedy="add the column to the data, or rename it (columns={...})",
             ) from error
-        wrong = ~np.isfinite(effects[:, k])
+        value = effects[:, k] if parameter.absolute else parameter.typical * effects[:, k]
+        wrong = ~np.isfinite(value)
         if parameter.positive:
-            wrong |= effects[:, k] <= 0
+            wrong |= value <= 0
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             given = ", ".join(f"{name}={values[at]:.4g}" for name, values in covariates.items())
-            raise RecordError(
-                f"subject {subject}: {parameter.name} is scaled by {effects[at, k]:.4g} with {given}; "
-                "expected a number above 0",
+            raise ModelError(
+                f"subject {subject}: {parameter.name} becomes {value[at]:.4g} with {given}; expected a number"
+                + (" above 0" if parameter.positive else ""),
                 remedy="these covariates lie outside what the model was made for; check their units",
             )
     return effects
@@ -381,6 +395,10 @@ def _write_dose(
     interval, more = float(subject.interval[i]), int(subject.additional[i])
     steady = int(subject.steady_state[i])
     record = True
+    if not steady and ways.inputs[ways.of_compartment[place][0]].lag in model.by_name:
+        # a lag moves the dose, not its record: parameters change at the record's own time
+        writer.records.append((at, NOTHING, 0, AT_ONCE, 0.0, 0.0, own, i, True, 0, 0.0))
+        record = False
     for entry in ways.of_compartment[place]:
         way = ways.inputs[entry]
         how, given = _how(model, way, rate, float(subject.duration[i]), where)
@@ -411,7 +429,7 @@ def _write_dose(
                     )
         for k in range(more + 1):
             time = at + k * interval
-            if k > 0 and time > end:
+            if k > 0 and time > end + SAME_MOMENT:
                 break
             target = writer.records if k == 0 else writer.before
             flag = record and k == 0
