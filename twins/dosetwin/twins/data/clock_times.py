@@ -64,9 +64,12 @@ def record_times(
     for rows in blocks:
         # the difference of days first: it is exact
         time[rows] = (24 * (day[rows] - day[rows[0]]) + (hour[rows] - hour[rows[0]])) * PER_HOUR[time_unit]
-    _report_missing(items, np.isnan(time) & np.isnan(hour))
-    what = f"{items.name(written[0])} and {items.name('TIME')}" if written else items.name("TIME")
-    items.notes.append(f"{what} are clock times: time counts in {time_unit} from each subject's first record")
+    if "TIME" in items:
+        _report_missing(items, np.isnan(hour))
+    what = " and ".join(items.name(item) for item in (*written, "TIME") if item in items)
+    items.notes.append(
+        f"{what} read as clock times: time counts in {time_unit} from each subject's first record"
+    )
     return time
 
 
@@ -123,7 +126,7 @@ def _days_and_hours(
             day[k], hour[k] = stamp
         else:
             hour[k] = _clock_hours(cell)
-        if np.isnan(hour[k]) or np.isnan(day[k]):
+        if np.isnan(hour[k]) or (column is None and np.isnan(day[k])):
             advice = '; say the order of a date: dates="dmy"' if not date_item and order is None else ""
             expected = "hh:mm, decimal hours" + ("" if date_item else " or a date-time")
             items.problems.row(k, items.name("TIME"), repr(str(cell)), expected, f"correct the cell{advice}")
@@ -167,7 +170,7 @@ def _day(cell: Any, order: str | None) -> float:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return float("nan")
     text = f"{cell:.0f}" if isinstance(cell, float) and cell == round(cell) else str(cell)
-    if re.fullmatch(r"[-+]?\d+", text):
+    if re.fullmatch(r"[-+]?\d{1,5}", text):
         return float(text)
     parts = re.split(r"[^0-9]+", text)
     if order is None and re.match(r"\d{4}\D", text):

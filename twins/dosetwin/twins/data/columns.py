@@ -65,6 +65,7 @@ class Items:
         self.of: dict[str, str] = {}
         self.others: dict[str, str] = {}
         self.decimal = decimal
+        self._parsed: dict[tuple[str, bool], Values] = {}
         self._missing = [float(text) for text in missing if NUMBER.fullmatch(text)]
         renamed = {
             match_name(table.source, table.columns, name, "columns="): ours
@@ -139,6 +140,11 @@ class Items:
 
     def column_numbers(self, written: str, *, bounds: bool = False) -> Values:
         """The column `written` as numbers; `bounds`: -inf and inf mean no bound and become NaN."""
+        if (written, bounds) not in self._parsed:
+            self._parsed[written, bounds] = self._parse(written, bounds)
+        return self._parsed[written, bounds]
+
+    def _parse(self, written: str, bounds: bool) -> Values:
         column = self.table.columns[written]
         codes = self._categories.get(written)
         if codes is not None:

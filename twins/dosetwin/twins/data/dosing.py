@@ -109,7 +109,7 @@ class _Reports:
 
 def _evid(items: Items, filled: dict[str, Values]) -> Codes:
     """EVID as given; where missing 1 for a row with any dosing item and 0 for one without."""
-    doses = np.any([filled[item] != 0 for item in ("AMT", "RATE", "DUR", "SS", "ADDL")], axis=0)
+    doses = np.any([filled[item] != 0 for item in ("AMT", "RATE", "SS", "ADDL")], axis=0)
     derived = np.where(doses, DOSE, OBSERVATION)
     if "EVID" not in items:
         if doses.any():

@@ -100,6 +100,7 @@ def _kept(items: Items, evid: Codes, is_observation: Mask, dv: Values, below: Ma
     """Which rows hold an observation to be used; the others are reported or noted."""
     present = np.isfinite(dv)
     mdv = items.numbers("MDV")
+    told = present | below | (np.nan_to_num(items.numbers("CENS")) != 0)
     name = items.name("MDV")
     expected = "0 (DV is an observation) or 1 (it is none)"
     items.problems.rows(
@@ -117,7 +118,7 @@ def _kept(items: Items, evid: Codes, is_observation: Mask, dv: Values, below: Ma
     if ignored.any():
         items.notes.append(f"DV of {int(ignored.sum())} rows that are no observations left out (EVID, MDV=1)")
     items.problems.rows(
-        is_observation & (mdv == 0) & ~present & ~below & (items.numbers("CENS") != 1),
+        is_observation & (mdv == 0) & ~told,
         items.name("DV"),
         items.cells("DV"),
         "a value where MDV=0",
@@ -130,7 +131,7 @@ def _kept(items: Items, evid: Codes, is_observation: Mask, dv: Values, below: Ma
             f"{int(points.sum())} rows with EVID=0 and MDV=1 kept as prediction points"
             + (f"; DV of {unused} of them not used" if unused else "")
         )
-    bare = is_observation & ~present & ~below & (mdv != 1) & (items.numbers("CENS") != 1)
+    bare = is_observation & ~told & (mdv != 1)
     if bare.any():
         items.notes.append(f"{int(bare.sum())} observation rows without DV kept as prediction points")
     kept: Mask = is_observation & (mdv != 1)

@@ -23,6 +23,8 @@ MISSING = (".", "", "NA", "NaN", "nan", "N/A", "<NA>")
 """Cells that mean "nothing here"."""
 TABLE_LINE = re.compile(r"TABLE +NO")
 """Begins the files that NONMEM's $TABLE writes."""
+DROPPED = ("DROP", "SKIP")
+"""Names of columns that are not to be read, as in $INPUT."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def read_text_table(
         )
     mark = delimiter or _delimiter(header if header is not None else "\n".join(kept[:1]))
     written = list(names) if names is not None else _split([header or ""], mark)[0]
-    _check_header(source, written, given=names is not None)
+    _check_header(source, [name for name in written if name.upper() not in DROPPED], given=names is not None)
     cells = _split(kept, mark)
     rows: list[list[str]] = []
     numbers: list[int] = []
@@ -140,10 +142,18 @@ def read_text_table(
         )
     columns: dict[str, Column] = {}
     for name, column in zip(written, zip(*rows, strict=True), strict=True):
+        if name.upper() in DROPPED:
+            continue
         columns[name] = np.array([None if cell in blank else cell for cell in column], dtype=object)
+    skipped = len(written) - len(columns)
     notes = [
         f"{count} {what} left out"
-        for count, what in ((comments, "comment rows"), (repeated, "repeated headers"), (empty, "empty rows"))
+        for count, what in (
+            (comments, "comment rows"),
+            (repeated, "repeated headers"),
+            (empty, "empty rows"),
+            (skipped, "DROP columns"),
+        )
         if count
     ]
     return Table(source, columns, tuple(range(1, len(rows) + 1)), tuple(numbers), tuple(notes))
