@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +152,9 @@ class Items:
             column = self._coded(written, column, codes)
         if column.dtype == object:
             values, bad = parse_numbers(column, self.decimal, bounds=bounds)
-            self.problems.rows(bad, written, column, "a number, or . for none", self._advice(written, column))
+            if bad.any():
+                advice = self._advice(written, column)
+                self.problems.rows(bad, written, column, "a number, or . for none", advice)
         else:
             values = column.copy()
         if bounds:
@@ -166,6 +169,8 @@ class Items:
         texts = list(dict.fromkeys(str(cell) for cell in column if cell is not None))
         if any(re.fullmatch(r"[-+]?\d*,\d+", text) for text in texts):
             return 'a decimal comma is read with decimal=","'
+        if written == self.of.get("DV"):
+            return "correct the cell; a value below or above a limit is written <2 or >50"
         if len(texts) <= 10 and not any(NUMBER.fullmatch(text) for text in texts):
             codes = ", ".join(f'"{text}": {k}' for k, text in enumerate(texts))
             return f'code the text: categories={{"{written}": {{{codes}}}}}'
@@ -210,16 +215,20 @@ def parse_numbers(
     column: Column, decimal: str = ".", *, bounds: bool = False
 ) -> tuple[Values, npt.NDArray[np.bool_]]:
     """Numbers of a column of text, NaN where missing, and which cells are none."""
-    values = np.full(len(column), np.nan)
-    bad = np.zeros(len(column), bool)
-    for k, cell in enumerate(column):
-        if cell is None:
-            continue
-        text = str(cell).replace(decimal, ".") if decimal != "." else str(cell)
-        if NUMBER.fullmatch(text):
-            values[k] = float(text.replace("D", "E").replace("d", "e"))
-        elif bounds and text.lower().lstrip("+-") in ("inf", "infinity"):
-            continue
-        else:
-            bad[k] = True
-    return values, bad
+    # tables repeat themselves: each text is looked at once
+    known: dict[Any, float | None] = {cell: _number(cell, decimal, bounds) for cell in set(column.tolist())}
+    found = [known[cell] for cell in column.tolist()]
+    bad = np.array([value is None for value in found], bool)
+    return np.array([np.nan if value is None else value for value in found], np.float64), bad
+
+
+def _number(cell: Any, decimal: str, bounds: bool) -> float | None:
+    """A cell's number, NaN where missing, None where it is none."""
+    if cell is None:
+        return float("nan")
+    text = str(cell).replace(decimal, ".") if decimal != "." else str(cell)
+    if NUMBER.fullmatch(text):
+        return float(text.replace("D", "E").replace("d", "e"))
+    if bounds and text.lower().lstrip("+-") in ("inf", "infinity"):
+        return float("nan")
+    return None

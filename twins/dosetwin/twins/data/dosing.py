@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from dosetwin.twins.data.clock_times import intervals
 from dosetwin.twins.data.columns import Items
-from dosetwin.twins.data.problems import phrases
 from dosetwin.twins.data.subject import (
     DOSE,
     DURATION_MODELLED,
@@ -129,15 +128,17 @@ def _evid(items: Items, filled: dict[str, Values]) -> Codes:
 
 def _check_no_dose(items: Items, evid: Codes, dose: npt.NDArray[np.bool_], filled: dict[str, Values]) -> None:
     for item, values in filled.items():
-        wrong = ~dose & (values != 0) & np.isin(evid, range(5))
-        if wrong.any():
-            items.problems.rows(
-                wrong,
-                items.name(item),
-                phrases([f"{value:g} with EVID={code}" for value, code in zip(values, evid, strict=True)]),
-                "0 or . on a record that is no dose",
-                f"write EVID=1 for a dose; rename {items.name(item)} by columns= if it is no dosing item",
-            )
+
+        def said(k: int, values: Values = values) -> str:
+            return f"{values[k]:g} with EVID={evid[k]}"
+
+        items.problems.rows(
+            ~dose & (values != 0) & np.isin(evid, range(5)),
+            items.name(item),
+            said,
+            "0 or . on a record that is no dose",
+            f"write EVID=1 for a dose; rename {items.name(item)} by columns= if it is no dosing item",
+        )
 
 
 def _check_doses(

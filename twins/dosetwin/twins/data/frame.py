@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dosetwin.twins.data.subject import ABOVE, BELOW, Dataset, RecordError, Subject
+from dosetwin.twins.data.subject import ABOVE, BELOW, Dataset, RecordError
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
@@ -25,30 +25,32 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
                 f"{', '.join(names) or 'none'}, as the first subject has",
                 remedy="give every subject the same covariates",
             )
-    frames = [_subject_frame(subject, names) for subject in dataset]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["ID", "TIME", "DV"])
+    if not len(dataset):
+        return pd.DataFrame(columns=["ID", "TIME", "DV"])
 
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(subject, name) for subject in dataset])
 
-def _subject_frame(subject: Subject, names: Sequence[str]) -> pd.DataFrame:
-    between = np.isfinite(subject.lower)
+    censored, output = column("censored"), column("output")
+    ids = np.array([subject.id for subject in dataset], dtype=object)
     return pd.DataFrame(
         {
-            "ID": np.full(len(subject), subject.id, dtype=object),
-            "TIME": subject.time,
-            "EVID": subject.evid,
-            "AMT": subject.amount,
-            "RATE": subject.rate,
-            "DUR": subject.duration,
-            "CMT": subject.compartment,
-            "II": subject.interval,
-            "ADDL": subject.additional,
-            "SS": subject.steady_state,
-            "DV": subject.dv,
-            "MDV": 1 - subject.observed.astype(np.int64),
-            "CENS": np.select([subject.censored == BELOW, subject.censored == ABOVE], [1, -1], 0),
-            "LIMIT": np.where(between, subject.lower, np.nan),
-            "DVID": np.where(subject.output > 0, subject.output.astype(np.float64), np.nan),
-            "OCC": subject.occasion,
-            **{name: subject.covariates[name] for name in names},
+            "ID": np.repeat(ids, [len(subject) for subject in dataset]),
+            "TIME": column("time"),
+            "EVID": column("evid"),
+            "AMT": column("amount"),
+            "RATE": column("rate"),
+            "DUR": column("duration"),
+            "CMT": column("compartment"),
+            "II": column("interval"),
+            "ADDL": column("additional"),
+            "SS": column("steady_state"),
+            "DV": column("dv"),
+            "MDV": 1 - column("observed").astype(np.int64),
+            "CENS": np.select([censored == BELOW, censored == ABOVE], [1, -1], 0),
+            "LIMIT": column("lower"),
+            "DVID": np.where(output > 0, output.astype(np.float64), np.nan),
+            "OCC": column("occasion"),
+            **{name: np.concatenate([subject.covariates[name] for subject in dataset]) for name in names},
         }
     )

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.twins.data.columns import NUMBER, Items
-from dosetwin.twins.data.problems import phrases
 from dosetwin.twins.data.subject import ABOVE, BELOW, MEASURED, OBSERVATION, Codes, RecordError, Values
 
 Mask = npt.NDArray[np.bool_]
@@ -111,7 +110,7 @@ def _kept(items: Items, evid: Codes, is_observation: Mask, dv: Values, below: Ma
     items.problems.rows(
         dosed & ~ignored,
         items.name("DV"),
-        phrases([f"{value:g} with EVID={code}" for value, code in zip(dv, evid, strict=True)]),
+        lambda k: f"{dv[k]:g} with EVID={evid[k]}",
         "no DV on a dose record",
         "write the observation in a row of its own (EVID=0, AMT=0), or MDV=1 to leave it out",
     )
@@ -183,7 +182,7 @@ def _flags(items: Items, kept: Mask, marks: Codes, dv: Values, limit: Values) ->
     items.problems.rows(
         other,
         items.name("DV"),
-        phrases([f"{v:g} with CENS=1 and limit {q:g}" for v, q in zip(dv, limit, strict=True)]),
+        lambda k: f"{dv[k]:g} with CENS=1 and limit {limit[k]:g}",
         "the limit itself in DV",
         "write the limit of quantification in DV, or leave DV empty",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,14 +45,15 @@ class Problems:
         self,
         wrong: npt.NDArray[np.bool_],
         column: str,
-        found: Sequence[Any] | npt.NDArray[Any],
+        found: Sequence[Any] | npt.NDArray[Any] | Callable[[int], str],
         expected: str,
         remedy: str,
     ) -> None:
-        """Report every row where `wrong`, with its entry of `found` (cells are quoted)."""
-        for index in np.flatnonzero(wrong):
-            cell = found[int(index)]
-            self.row(int(index), column, cell if isinstance(cell, _Said) else shown(cell), expected, remedy)
+        """Report every row where `wrong`: its cell of `found`, or the text that `found` gives for it."""
+        for place in np.flatnonzero(wrong):
+            index = int(place)
+            text = found(index) if callable(found) else shown(found[index])
+            self.row(index, column, text, expected, remedy)
 
     def raise_if_any(self) -> None:
         """Raise RecordError with all that was reported (the first 20, by row); else do nothing."""
@@ -84,17 +85,6 @@ class Problems:
             place.append(f"column {problem.column}")
         where = ", ".join(place)
         return f"{where}{': ' if where else ''}found {problem.found}; expected {problem.expected}"
-
-
-class _Said(str):
-    """Text for `found` that is a phrase, not a cell to be quoted."""
-
-    __slots__ = ()
-
-
-def phrases(texts: Sequence[str]) -> list[str]:
-    """Texts for `Problems.rows` that are shown as they are."""
-    return [_Said(text) for text in texts]
 
 
 def shown(cell: Any) -> str:
