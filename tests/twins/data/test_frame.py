@@ -148,6 +148,7 @@ def test_subjects_with_different_covariates_make_no_table() -> None:
     other = subject("2", [], [Observation(0)], {"AGE": 70.0})
     with pytest.raises(RecordError, match="subject 2: found covariates AGE; expected WT"):
         to_frame(Dataset((one, other)))
+    assert Dataset((one, other)).covariates == ()
 
 
 def test_an_empty_dataset_makes_an_empty_frame() -> None:

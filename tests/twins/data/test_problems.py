@@ -49,6 +49,7 @@ def table(*rows: dict[str, str]) -> str:
         ("dose", {"II": "-12"}, "II", "-12", "0 or more"),
         ("dose", {"CMT": "-1"}, "CMT", "-1", "0 (default) or more"),
         ("dose", {"CMT": "1.5"}, "CMT", "1.5", "a whole number"),
+        ("dose", {"CMT": "1e12"}, "CMT", "1e+12", "a whole number"),
         ("dose", {"CMT": "gut"}, "CMT", "'gut'", "a number"),
         ("dose", {"EVID": "101"}, "EVID", "101", "0 (observation)"),
         ("dose", {"EVID": "0"}, "AMT", "100 with EVID=0", "0 or ."),

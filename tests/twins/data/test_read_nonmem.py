@@ -189,6 +189,29 @@ def test_columns_are_renamed_and_synonyms_are_noted() -> None:
     assert "did you mean hours?" in error.value.remedy
 
 
+def test_two_columns_cannot_get_one_name() -> None:
+    frame = pd.DataFrame({"ID": 1, "TIME": [0.0], "DV": 1.0, "WT": 70, "BW": 71, "CONC": 2.0})
+    with pytest.raises(RecordError, match="columns WT and BW for WT"):
+        read_nonmem(frame, columns={"BW": "WT"})
+    with pytest.raises(RecordError, match="columns DV and CONC for DV"):
+        read_nonmem(frame, columns={"CONC": "DV"})
+    swapped = read_nonmem(frame, columns={"CONC": "DV", "DV": "OTHER"})
+    assert swapped[0].dv[0] == 2
+    assert swapped.covariates == ("OTHER", "WT", "BW")
+
+
+def test_a_frame_of_python_numbers_has_one_subject_for_one_and_one_point_nought() -> None:
+    frame = pd.DataFrame({"ID": [1, 1.0], "TIME": [0, None], "DV": [1, 2]}, dtype=object)
+    frame.loc[1, "TIME"] = 3
+    assert [patient.id for patient in read_nonmem(frame)] == ["1"]
+
+
+def test_a_comma_at_the_end_of_every_line_is_no_column(tmp_path: Path) -> None:
+    dataset = read_nonmem(written(tmp_path, "ID,TIME,DV,\n1,0,5,\n1,1,6,\n"))
+    assert dataset.observations == 2
+    assert dataset.covariates == ()
+
+
 def test_a_reserved_name_can_be_freed_by_renaming_it() -> None:
     frame = pd.DataFrame({"ID": 1, "TIME": [0, 1], "AMT": [5, 0], "DV": [np.nan, 3], "DUR": [2.0, 2.0]})
     with pytest.raises(RecordError, match="column DUR: found 2 with EVID=0"):

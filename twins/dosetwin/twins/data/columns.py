@@ -41,6 +41,8 @@ UNUSED: Mapping[str, str] = {
     "RPT_": "records are not repeated",
 }
 """NONMEM's other reserved items that may stand in a table without effect here, and why."""
+LARGEST = 2**31
+"""Codes and counts beyond this are taken for mistakes."""
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([EeDd][-+]?\d+)?")
 """A number as NONMEM writes it; D is Fortran's exponent."""
 
@@ -89,6 +91,12 @@ class Items:
                 self.of[name.upper()] = written
             elif name.upper() in UNUSED:
                 self.notes.append(f"column {written} not used: {UNUSED[name.upper()]}")
+            elif name in self.others:
+                raise RecordError(
+                    f"{table.source}: found columns {self.others[name]} and {written} for {name}; "
+                    "expected one",
+                    remedy="rename one of them to something else",
+                )
             else:
                 self.others[name] = written
         self._take_synonyms(set(renamed.values()))
@@ -135,7 +143,7 @@ class Items:
     def whole(self, item: str, expected: str, default: int = 0) -> Codes:
         """An item as whole numbers, `default` where missing; others are reported."""
         values = self.numbers(item)
-        wrong = np.isfinite(values) & (values != np.round(values))
+        wrong = np.isfinite(values) & ((values != np.round(values)) | (np.abs(values) > LARGEST))
         self.problems.rows(wrong, self.name(item), values, expected, f"write {self.name(item)} as such")
         return np.where(np.isfinite(values) & ~wrong, values, default).astype(np.int64)
 

@@ -17,7 +17,7 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
     `to_csv(path, index=False, na_rep=".")`. The reader's notes, the time unit and the rows' numbers are not
     in it. Raises RecordError where subjects have different covariates.
     """
-    names = dataset.covariates
+    names = tuple(dataset.subjects[0].covariates) if len(dataset) else ()
     for subject in dataset:
         if set(subject.covariates) != set(names):
             raise RecordError(

@@ -29,10 +29,6 @@ class Problems:
         self._found: list[tuple[int, Problem]] = []
         self._cells: set[tuple[int, str]] = set()
 
-    def table(self, column: str, found: str, expected: str, remedy: str) -> None:
-        """Report something that concerns the table, not one row."""
-        self._found.append((-1, Problem(0, 0, column, found, expected, remedy)))
-
     def row(self, index: int, column: str, found: str, expected: str, remedy: str) -> None:
         """Report row `index` (0-based)."""
         if (index, column) in self._cells:
@@ -63,7 +59,7 @@ class Problems:
         texts = [self._text(index, problem) for index, problem in ordered[:SHOWN]]
         found = [problem for _, problem in ordered]
         if len(found) == 1:
-            message = f"{self.source}{' ' if found[0].row else ', '}{texts[0]}"
+            message = f"{self.source} {texts[0]}"
         else:
             texts = [
                 f"{text}\n    -> {problem.remedy}" if problem.remedy else text

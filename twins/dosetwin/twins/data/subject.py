@@ -120,7 +120,8 @@ class Dataset:
     @property
     def covariates(self) -> tuple[str, ...]:
         """Names of the covariates that every subject has."""
-        return tuple(self.subjects[0].covariates) if self.subjects else ()
+        first = self.subjects[0].covariates if self.subjects else ()
+        return tuple(name for name in first if all(name in subject.covariates for subject in self.subjects))
 
     @property
     def observations(self) -> int:

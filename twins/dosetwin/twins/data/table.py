@@ -109,6 +109,8 @@ def read_text_table(
         )
     mark = delimiter or _delimiter(header if header is not None else "\n".join(kept[:1]))
     written = list(names) if names is not None else _split([header or ""], mark)[0]
+    while written and not written[-1]:
+        written.pop()
     _check_header(source, [name for name in written if name.upper() not in DROPPED], given=names is not None)
     cells = _split(kept, mark)
     rows: list[list[str]] = []
@@ -174,8 +176,11 @@ def read_frame(frame: pd.DataFrame, *, missing: Sequence[str]) -> Table:
 def _cells(series: pd.Series[Any], blank: set[str]) -> Column:
     if pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_complex_dtype(series.dtype):
         return series.to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    objects = series.tolist()
+    if all(cell is None or cell is pd.NA or isinstance(cell, int | float) for cell in objects):
+        return np.array([np.nan if cell is None or cell is pd.NA else cell for cell in objects], np.float64)
     cells: list[Any] = []
-    for cell in series.tolist():
+    for cell in objects:
         if cell is None or cell is pd.NaT or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
             cells.append(None)
         elif isinstance(cell, datetime.date | datetime.time):
