@@ -50,28 +50,46 @@ def draw_samples(
     mode: Float[Array, " Z"],
     factor: Float[Array, "Z Z"],
     noise: Float[Array, "H Z+6"],
+    *,
+    used: Float[Array, " Z"] | None = None,
+    from_prior: Float[Array, "G Z"] | None = None,
 ) -> Samples:
-    """2 H samples from normal noise: each row of `noise` makes an antithetic pair.
+    """2 H (+ G) samples from normal noise: each row of `noise` makes an antithetic pair.
 
     The first Z numbers are a direction, the sum of squares of the last six the chi-square variable of the t.
     `factor`: lower Cholesky factor of the Hessian. J = -log posterior as in `objective`.
+    `used`: 1 where a component of z exists, 0 where it pads (it stays at the mode and counts for nothing).
+    `from_prior`: G standard normal rows that join the samples; the proposal is then the mixture of the t and
+    of the prior by their numbers, which bounds the ratios by the largest likelihood (Hesterberg 1995,
+    Technometrics 37:185, doi:10.1080/00401706.1995.10484303).
     """
     Z = mode.shape[0]
-    t = noise[:, :Z] * jnp.sqrt(FREEDOM / (noise[:, Z:] ** 2).sum(axis=1, keepdims=True))
+    exists = jnp.ones(Z, mode.dtype) if used is None else jnp.asarray(used, mode.dtype)
+    d = exists.sum()
+    t = noise[:, :Z] * exists * jnp.sqrt(FREEDOM / (noise[:, Z:] ** 2).sum(axis=1, keepdims=True))
     t = jnp.concatenate([t, -t])
     z = mode + solve_triangular(factor.T, t.T, lower=False).T
+    pairs = t.shape[0]
+    if from_prior is not None:
+        prior = jnp.asarray(from_prior) * exists + mode * (1 - exists)
+        z = jnp.concatenate([z, prior])
+        t = jnp.concatenate([t, (prior - mode) @ factor])
     log_constant = (
-        gammaln(0.5 * (FREEDOM + Z))
+        gammaln(0.5 * (FREEDOM + d))
         - gammaln(0.5 * FREEDOM)
-        - 0.5 * Z * jnp.log(FREEDOM * jnp.pi)
+        - 0.5 * d * jnp.log(FREEDOM * jnp.pi)
         + jnp.log(jnp.diagonal(factor)).sum()
     )
-    log_proposal = log_constant - 0.5 * (FREEDOM + Z) * jnp.log1p((t**2).sum(axis=1) / FREEDOM)
+    log_proposal = log_constant - 0.5 * (FREEDOM + d) * jnp.log1p((t**2).sum(axis=1) / FREEDOM)
+    if from_prior is not None:
+        share = pairs / z.shape[0]
+        log_prior = -0.5 * d * jnp.log(2 * jnp.pi) - 0.5 * (z**2 * exists).sum(axis=1)
+        log_proposal = jnp.logaddexp(jnp.log(share) + log_proposal, jnp.log1p(-share) + log_prior)
     target = -jax.vmap(negative_log_posterior)(z)
     log_ratio = jnp.where(jnp.isfinite(target), target, -jnp.inf) - log_proposal
     total = logsumexp(log_ratio)
     weight = jnp.exp(log_ratio - total)
-    log_prior_constant = -0.5 * Z * jnp.log(2 * jnp.pi)
+    log_prior_constant = -0.5 * d * jnp.log(2 * jnp.pi)
     evidence = total - jnp.log(z.shape[0]) + log_prior_constant
     return Samples(z, log_ratio, weight, 1 / jnp.sum(weight**2), evidence)
 
