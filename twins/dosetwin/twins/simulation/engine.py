@@ -208,7 +208,8 @@ def _steady_states(
     amount, rate, length = dose_of(table.how, table.amount, table.given, fraction, duration, modelled)
     n = len(model.structure.compartments)
     into = (jnp.arange(n)[None, :] == jnp.asarray(ways.target)[entry][:, None]).astype(amount.dtype)
-    one = partial(periodic_state, model.structure)
+    # a structure that carries more than amounts knows its own steady state
+    one = getattr(model.structure, "periodic_state", None) or partial(periodic_state, model.structure)
     own_q = jax.vmap(lambda k: _row(q, k))(own)
     bolus = jnp.where(rate > 0, 0.0, amount)
     states: tuple[Array, Array] = jax.vmap(one)(own_q, into, bolus, rate, length, lag, table.interval)
