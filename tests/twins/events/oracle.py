@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -32,7 +33,7 @@ CYCLES = 5000
 
 @dataclass(frozen=True)
 class Way:
-    """A way into a compartment (0-based index), with the names of its parameters (default 1, 0, none, none)."""
+    """A way into a compartment (0-based), with the names of its parameters (default 1, 0, none, none)."""
 
     compartment: int
     fraction: str = "F"
@@ -44,7 +45,7 @@ class Way:
 
 @dataclass(frozen=True)
 class System:
-    """dx/dt = rhs(t, x, p); what is observed; for each CMT (1-based) the ways in; which CMT is the default."""
+    """dx/dt = rhs(t, x, p), what is observed, for each CMT (1-based) the ways in, the default CMT."""
 
     size: int
     rhs: RightHandSide
@@ -72,10 +73,14 @@ class Entry:
 
 @dataclass
 class Body:
-    """What there is at time t: amounts, infusions that run (end, compartment, rate), doses still to come."""
+    """What there is at time t: amounts, infusions that run (end, compartment, rate), doses still to come.
+
+    `peak`: the largest output at any moment at which something happened.
+    """
 
     t: float
     x: Vector
+    peak: float = 0.0
     running: list[tuple[float, int, float]] = field(default_factory=list)
     pending: list[Entry] = field(default_factory=list)
 
@@ -85,22 +90,30 @@ def simulate(
     subject: Subject,
     rows: Sequence[Row],
     interpolation: Literal["next_value_backward", "last_value_forward"] = "next_value_backward",
-) -> Vector:
-    """Outputs [N, outputs] at the N observation records in file order; `rows` are the R records' parameters."""
+) -> tuple[Vector, float]:
+    """Outputs [N, outputs] at the N observation records in file order, and the highest output there ever was.
+
+    `rows` are the R records' parameters.
+    """
     body = Body(float(subject.time[0]), system.start(rows[0]))
     seen = []
     for i, p in enumerate(rows):
         time, evid = float(subject.time[i]), int(subject.evid[i])
         if evid in (3, 4):
-            body = Body(time, system.start(p))
+            body = Body(time, system.start(p), body.peak)
         else:
             between = p if interpolation == "next_value_backward" or i == 0 else rows[i - 1]
             _let_pass(system, between, body, time)
         if evid in (1, 4):
             _give(system, subject, i, p, body)
+        _look(system, p, body)
         if evid == 0:
             seen.append(np.atleast_1d(system.observe(time, body.x, p)))
-    return np.array(seen)
+    return np.array(seen), body.peak
+
+
+def _look(system: System, p: Row, body: Body) -> None:
+    body.peak = max(body.peak, float(np.max(np.abs(system.observe(body.t, body.x, p)))))
 
 
 def _let_pass(system: System, p: Row, body: Body, until: float) -> None:
@@ -117,6 +130,7 @@ def _let_pass(system: System, p: Row, body: Body, until: float) -> None:
         body.pending = [entry for entry in body.pending if entry.time > moment]
         for entry in due:
             _enter(body, entry)
+        _look(system, p, body)
     _advance(system, p, body, until)
 
 
@@ -169,7 +183,7 @@ def _give(system: System, subject: Subject, i: int, p: Row, body: Body) -> None:
 
 
 def _resume(body: Body, entry: Entry, interval: float, time: float) -> None:
-    """What the implied earlier doses of a steady state still have to do: lags to wait for, infusions to end."""
+    """What the implied earlier doses still have to do: lags to wait for, infusions to end."""
     acted = entry.time - interval
     while acted >= time or acted + entry.duration > time:
         if acted >= time:
@@ -217,9 +231,9 @@ def endless_state(system: System, p: Row, rate: Vector) -> Vector:
 
 
 def periodic_state(system: System, p: Row, entries: Sequence[Entry], interval: float, time: float) -> Vector:
-    """Amounts at `time` after these doses have been repeated every `interval` for ever, before the last ones.
+    """Amounts at `time` after these doses have been repeated every `interval` for ever, before the last.
 
-    A cycle begins at `time`; within it each dose acts once, at its own phase, as the copy of an earlier cycle.
+    A cycle begins at `time`; within it each dose acts once, at its own phase, as one of an earlier cycle.
     An infusion that lasts longer than a cycle has several copies running at once.
     """
 
@@ -255,7 +269,16 @@ def periodic_state(system: System, p: Row, entries: Sequence[Entry], interval: f
 
 def matrix(system: System, p: Row) -> Vector:
     """The matrix of a linear right-hand side, column by column."""
-    return np.array([system.rhs(0.0, column, p) for column in np.eye(system.size)]).T
+    return np.ascontiguousarray(np.array([system.rhs(0.0, column, p) for column in np.eye(system.size)]).T)
+
+
+@lru_cache(maxsize=4096)
+def _exponential(A: bytes, n: int, elapsed: float) -> tuple[Vector, Vector]:
+    """e^{A t} and its integral over [0, t], as blocks of one exponential (Van Loan 1978)."""
+    block = np.zeros((2 * n, 2 * n))
+    block[:n, :n], block[:n, n:] = np.frombuffer(A).reshape(n, n), np.eye(n)
+    grown = scipy.linalg.expm(block * elapsed)
+    return grown[:n, :n], grown[:n, n:]
 
 
 def flow(system: System, p: Row, x: Vector, rate: Vector, begin: float, end: float) -> Vector:
@@ -263,11 +286,9 @@ def flow(system: System, p: Row, x: Vector, rate: Vector, begin: float, end: flo
     if end <= begin:
         return x
     if system.method == "exponential":
-        n = system.size
-        block = np.zeros((2 * n, 2 * n))
-        block[:n, :n], block[:n, n:] = matrix(system, p), np.eye(n)
-        grown = scipy.linalg.expm(block * (end - begin))
-        moved: Vector = grown[:n, :n] @ x + grown[:n, n:] @ rate
+        A = matrix(system, p)
+        grown, filled = _exponential(A.tobytes(), system.size, end - begin)
+        moved: Vector = grown @ x + filled @ rate
         return moved
     solution = scipy.integrate.solve_ivp(
         lambda t, state: system.rhs(t, state, p) + rate,
