@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from dosetwin.platform.broker import Broker
+from dosetwin.platform.compilation_cache import keep_compilations
 from dosetwin.platform.settings import KafkaSettings, Settings
 from dosetwin.platform.topic_admin import declare_topics, delete_topics
 
+keep_compilations()
 _counter = itertools.count()
 
 
