@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import SimpleNamespace
 from typing import cast
@@ -216,3 +216,45 @@ def _parameters(root: PopulationModel) -> Callable[..., dict[str, Array]]:
 
 def _first(batch: CohortBatch) -> Program:
     return cast("Program", jax.tree.map(lambda leaf: leaf[0], batch.program))
+
+
+def from_etas(
+    model: PopulationModel, subject: Subject, etas: pd.DataFrame | Mapping[str, float] | Values | None = None
+) -> SubjectPosterior:
+    """Given etas as equally weighted samples; None: the typical subject. Etas between occasions are 0.
+
+    `etas`: one row a sample, columns as `model.varying`; or one mapping, where a name left out is 0.
+    """
+    K = len(model.varying)
+    if etas is None:
+        etas = {}
+    if isinstance(etas, pd.DataFrame):
+        table = etas.reindex(columns=list(model.varying), fill_value=0.0).to_numpy(np.float64)
+    elif isinstance(etas, Mapping):
+        table = np.array([[etas.get(name, 0.0) for name in model.varying]], np.float64)
+    else:
+        table = np.asarray(etas, np.float64).reshape(-1, K)
+    z = np.linalg.solve(np.asarray(model.population.omega), table.T).T if K else table
+    slots = len(np.unique(subject.occasion)) * len(model.occasion_varying)
+    S = len(z)
+    return SubjectPosterior(
+        model=model,
+        subject=subject,
+        z=np.concatenate([z, np.zeros((S, slots))], axis=1),
+        weight=np.full(S, 1 / S),
+        k_hat=-math.inf,
+        trusted_k_hat=1.0,
+        effective=float(S),
+        log_evidence=0.0,
+        rounds=0,
+    )
+
+
+def from_population(
+    model: PopulationModel, subject: Subject, samples: int = 1000, seed: int = 0
+) -> SubjectPosterior:
+    """Samples of the population itself: a subject of whom nothing was measured yet."""
+    rng = np.random.default_rng([seed, zlib.crc32(subject.id.encode()), 3])
+    typical = from_etas(model, subject)
+    z = rng.standard_normal((samples, typical.z.shape[1]))
+    return replace(typical, z=z, weight=np.full(samples, 1 / samples), effective=float(samples))
