@@ -26,6 +26,7 @@ from dosetwin.twins.models import hovorka
 from dosetwin.twins.models.insulin_absorption import K_A, K_E, V_I
 from dosetwin.twins.models.meal_absorption import MMOL_PER_G
 from dosetwin.twins.policies import insulin_forecast as horizon
+from dosetwin.twins.policies import insulin_scores as scores
 
 START_S = 1_800_000_000.0
 CANDIDATES = 8
@@ -79,7 +80,7 @@ def peer(ensembles: jax.Array, u: jax.Array, bolus: jax.Array) -> tuple[jax.Arra
 
     _, Q1 = jax.lax.scan(step, s, u[:, :, None])
     glucose = Q1 * (hovorka.MG_DL_PER_MMOL_L / hovorka.V_G)
-    utility = -horizon.risk(jnp.log(jnp.clip(glucose, 20.0, 600.0))).mean((0, 2))
+    utility = -scores.risk(jnp.log(jnp.clip(glucose, 20.0, 600.0))).mean((0, 2))
     low = glucose.min(0)
     return (
         utility,

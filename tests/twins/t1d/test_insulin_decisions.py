@@ -15,6 +15,7 @@ from dosetwin.twins.estimators.ensemble_filter import propagate
 from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
 from dosetwin.twins.policies import insulin_candidates as candidates
 from dosetwin.twins.policies import insulin_forecast as horizon
+from dosetwin.twins.policies import insulin_scores as scores
 from dosetwin.twins.policies.insulin_appraisal import time_to_event
 
 from .conftest import START_S, Make
@@ -97,8 +98,10 @@ def test_the_forecast_under_the_programme_is_the_filter_run_on(bank: EnsembleBan
             state = step(state, jnp.full(1, rate, jnp.float32))
             if k % 3 == 2:
                 glucose = np.asarray(state[row.Q1, :, 0]) / V_G * MG_DL_PER_MMOL_L
-                np.testing.assert_allclose(got.glucose[0, k // 3 + 1], glucose, atol=0.2, err_msg=f"step {k}")
-                np.testing.assert_allclose(got.insulin[0, k // 3 + 1], state[row.PLASMA, :, 0], rtol=2e-3)
+                np.testing.assert_allclose(
+                    got.glucose[k // 3 + 1, :, 0], glucose, atol=0.2, err_msg=f"step {k}"
+                )
+                np.testing.assert_allclose(got.insulin[k // 3 + 1, :, 0], state[row.PLASMA, :, 0], rtol=2e-3)
 
 
 def test_nothing_is_ordered_that_the_pump_already_does(bank: EnsembleBank, event: Make) -> None:
@@ -139,19 +142,19 @@ def test_insulin_on_board_is_what_exceeds_the_programme(bank: EnsembleBank, even
 def test_risk_function_is_the_published_one_and_weighs_low_more() -> None:
     glucose = np.array([30.0, 54.0, 70.0, 112.5, 180.0, 250.0, 400.0])
     f = 1.509 * (np.log(glucose) ** 1.084 - 5.381)
-    expected = 10.0 * f**2 * np.where(f < 0.0, horizon.LOW_WEIGHT, 1.0)
-    np.testing.assert_allclose(horizon.risk(jnp.log(jnp.asarray(glucose))), expected, rtol=0.02, atol=0.05)
+    expected = 10.0 * f**2 * np.where(f < 0.0, scores.LOW_WEIGHT, 1.0)
+    np.testing.assert_allclose(scores.risk(jnp.log(jnp.asarray(glucose))), expected, rtol=0.02, atol=0.05)
 
 
 def test_choice_holds_to_the_constraints_first() -> None:
     utility = jnp.asarray([[-3.0], [-2.0], [-1.0]])
     below = jnp.asarray([[0.0], [0.03], [0.20]])
     bounds = jnp.asarray([[0.05], [0.02]])
-    feasible = horizon.within_constraints(below, below * 0.1, bounds)
+    feasible = scores.within_constraints(below, below * 0.1, bounds)
     assert feasible[:, 0].tolist() == [True, True, False]
-    assert int(horizon.choose(utility, feasible, below, below * 0.1)[0]) == 1
+    assert int(scores.choose(utility, feasible, below, below * 0.1)[0]) == 1
     none = jnp.zeros((3, 1), bool)
-    assert int(horizon.choose(utility, none, below, below * 0.1)[0]) == 0
+    assert int(scores.choose(utility, none, below, below * 0.1)[0]) == 0
 
 
 def test_time_to_event_is_where_the_median_crosses() -> None:

@@ -33,6 +33,7 @@ from dosetwin.twins.estimators.ensemble_twin import (
 )
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.insulin_appraisal import Present, appraise
+from dosetwin.twins.policies.insulin_targets import InsulinTargets
 
 MODEL_VERSION = f"hovorka-2004/ensemble-{row.MEMBERS}/1"
 BATCHES = (8, 64, 512)
@@ -74,7 +75,7 @@ class EnsembleBank:
         """Add a twin at its prior, or change covariates (from `at_s` on) and targets of one that exists."""
         twin = self._twins.get(patient)
         if twin is not None:
-            twin.targets = dict(targets)
+            twin.retarget(targets)
             now = twin.history[-1]
             held = {"weight": now.weight_kg, "total_daily_dose": now.total_daily_dose_U}
             changes = {
@@ -138,16 +139,19 @@ class EnsembleBank:
         slots = np.fromiter((twin.slot for twin in twins), np.intp, len(twins))
         ensembles = self._head[slots]
         deliveries = self._bring_forward(ensembles, slots, twins, at_s)
-        return appraise(
+        held = [twin.covariates_at(at) for twin, at in zip(twins, at_s, strict=True)]
+        columns = np.array(
             [
-                Present(
-                    twin.patient, at, twin.covariates_at(at), delivery, twin.targets, twin.sensitivity_centre
-                )
-                for twin, at, delivery in zip(twins, at_s, deliveries, strict=True)
+                (at, now[1], now[2], delivery[1], delivery[2], twin.sensitivity_centre, *twin.aims)
+                for twin, at, now, delivery in zip(twins, at_s, held, deliveries, strict=True)
             ],
-            ensembles,
-            self._keys[slots],
+            float,
+        ).reshape(len(twins), -1)
+        at, weight, daily, running, since, centre, *aims = np.ascontiguousarray(columns.T)
+        present = Present(
+            list(patients), at, weight, daily, running, since, centre, InsulinTargets(*aims), deliveries
         )
+        return appraise(present, ensembles, self._keys[slots])
 
     def snapshot(self, patients: Sequence[str]) -> bytes:
         """The state of these twins, exactly."""

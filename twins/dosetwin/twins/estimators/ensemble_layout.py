@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.twins.models import hovorka
+from dosetwin.twins.models.insulin_response import T_MAX_I_RANGE_MIN
 
 MEMBERS: Final = 32
 
@@ -73,7 +74,7 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
     LN_SID: _around(float(np.log(hovorka.S_ID)), 4.0),
     LN_SIE: _around(float(np.log(hovorka.S_IE)), 4.0),
     LN_EGP0: (float(np.log(1.1 * hovorka.F_01)), float(np.log(0.040))),
-    LN_TI: (float(np.log(20.0)), float(np.log(140.0))),
+    LN_TI: (float(np.log(T_MAX_I_RANGE_MIN[0])), float(np.log(T_MAX_I_RANGE_MIN[1]))),
     LN_TG: (float(np.log(15.0)), float(np.log(120.0))),
     LN_AG: (float(np.log(0.4)), float(np.log(1.4))),
 }

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from dosetwin.twins.estimators.ensemble_delivery import UNKNOWN, Delivery, mean_rate, moved_to
 from dosetwin.twins.estimators.ensemble_prior import basal_U_per_h
 from dosetwin.twins.events import TwinEvent
+from dosetwin.twins.policies.insulin_targets import InsulinTargets, insulin_targets
 
 WINDOW_S = 2700.0
 """Grid of the checkpoints, s: facts up to 45 min older than the newest are always taken, up to 90 at best."""
@@ -77,9 +78,17 @@ class Twin:
     older: Delivery = UNKNOWN
     basal: float = field(init=False)
     """Basal programme under the newest covariates, U/h."""
+    aims: InsulinTargets[float] = field(init=False)
+    """What `targets` say to a decision."""
 
     def __post_init__(self) -> None:
         self.basal = basal_U_per_h(self.history[-1].total_daily_dose_U)
+        self.aims = insulin_targets(self.targets)
+
+    def retarget(self, targets: Mapping[str, float]) -> None:
+        """Other targets from now on."""
+        self.targets = dict(targets)
+        self.aims = insulin_targets(targets)
 
     @property
     def opens_s(self) -> float:
@@ -300,6 +309,8 @@ class Way(NamedTuple):
 def steps_to(twin: Twin, at_s: float) -> Way:
     """The way from the newest fact to `at_s`; no steps where `at_s` is not later or nothing is known yet."""
     head = twin.head
+    if at_s == head.at_s and not head.changes:
+        return Way([], head)
     if not at_s > head.at_s:
         return Way([], moved_to(head, at_s if head.at_s != head.at_s else head.at_s))
     start_s = max(head.at_s, at_s - LONGEST_GAP_S)

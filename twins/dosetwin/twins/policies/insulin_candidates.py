@@ -8,6 +8,7 @@ carbohydrate still in the gut, less insulin on board. What it would do is judged
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -78,19 +79,19 @@ def boluses(
     return round_down(out, BOLUS_INCREMENT_U)
 
 
-class _Orders(dict[tuple[int, int], tuple[Order, ...]]):
-    """Orders by (rate, bolus) in pump increments, made once each; a rate of -1 and a bolus of 0 are none."""
+class _Orders(dict[int, tuple[Order, ...]]):
+    """Orders by `order_codes`, made once each."""
 
-    def __missing__(self, key: tuple[int, int]) -> tuple[Order, ...]:
-        rate, bolus = key
+    def __missing__(self, code: int) -> tuple[Order, ...]:
+        rate, bolus = divmod(code, _CODES)
         made: tuple[Order, ...] = ()
-        if rate >= 0:
+        if rate > 0:
             made = (
                 Order(
                     drug="insulin",
                     route="subcutaneous",
                     kind="rate",
-                    amount=round(rate * RATE_INCREMENT_U_PER_H, 4),
+                    amount=round((rate - 1) * RATE_INCREMENT_U_PER_H, 4),
                     unit="U/h",
                     duration_s=RATE_DURATION_S,
                 ),
@@ -101,21 +102,24 @@ class _Orders(dict[tuple[int, int], tuple[Order, ...]]):
                 *made,
                 Order(drug="insulin", route="subcutaneous", kind="bolus", amount=amount, unit="U"),
             )
-        self[key] = made
+        self[code] = made
         return made
 
 
-_orders = _Orders()
+_CODES: Final = 1 << 20
+"""Boluses are coded below this many increments."""
+ORDERS: Final[Mapping[int, tuple[Order, ...]]] = _Orders()
+"""What a code of `order_codes` orders."""
 
 
-def orders(
+def order_codes(
     rates_U_per_h: FloatArray,
     boluses_U: FloatArray,
     running_U_per_h: FloatArray,
     left_s: FloatArray,
     basal_U_per_h: FloatArray,
-) -> list[list[tuple[Order, ...]]]:
-    """[patient][candidate]: what a candidate would order of a pump that runs `running_U_per_h`.
+) -> npt.NDArray[np.int64]:
+    """[patient, candidate]: what a candidate would order of a pump that runs `running_U_per_h`, as a number.
 
     `rates_U_per_h`, `boluses_U` are [candidates, patients], the rest [patients]; `left_s` is what is left of
     a temporary rate. No rate is ordered where the pump does it already: the programmed rate, or an equal
@@ -125,12 +129,9 @@ def orders(
     same = np.abs(rates_U_per_h - running_U_per_h) < near
     programmed = np.abs(rates_U_per_h - basal_U_per_h) < near
     leave = same & (programmed | (left_s > RENEW_BELOW_S))
-    rate = np.where(leave, -1, _increments(rates_U_per_h, RATE_INCREMENT_U_PER_H))
-    bolus = _increments(boluses_U, BOLUS_INCREMENT_U)
-    return [
-        [_orders[key] for key in zip(patient_rates, patient_boluses, strict=True)]
-        for patient_rates, patient_boluses in zip(rate.T.tolist(), bolus.T.tolist(), strict=True)
-    ]
+    rate = np.where(leave, 0, 1 + _increments(rates_U_per_h, RATE_INCREMENT_U_PER_H))
+    codes: npt.NDArray[np.int64] = rate * _CODES + _increments(boluses_U, BOLUS_INCREMENT_U)
+    return np.ascontiguousarray(codes.T)
 
 
 def _increments(amount: FloatArray, increment: float) -> npt.NDArray[np.int64]:

@@ -1,19 +1,22 @@
 """Forecast of a batch of twins under every insulin candidate, scored on all members.
 
-The insulin chain is linear, so a candidate is a superposition: the chain under what is already going on, plus
-its extra basal rate times the response to a unit rate over the order's half hour, plus its bolus times the
-response to a unit bolus. Three chains serve all candidates; only the two glucose compartments are stepped for
-each. Steps of 5 min over 4 h.
+What does not depend on the candidate is found for the whole horizon at once: insulin action by superposition
+of tabulated unit responses (`insulin_response`, matrix products), the unannounced flux as a matrix product
+with its noise, the gut in closed form. A candidate's action is then the baseline plus its extra rate times
+the response to a unit rate over the order's half hour plus its bolus times the response to a unit bolus; only
+the two glucose compartments are stepped for each. Steps of 5 min over 4 h.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from dosetwin.twins.estimators import ensemble_layout as row
@@ -21,8 +24,18 @@ from dosetwin.twins.estimators.ensemble_filter import Ensemble
 from dosetwin.twins.estimators.ensemble_noise import mix, standard_normal
 from dosetwin.twins.models import hovorka
 from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
-from dosetwin.twins.models.insulin_absorption import InsulinChain, advance_insulin, insulin_step
+from dosetwin.twins.models.insulin_absorption import K_E, V_I, InsulinChain, advance_insulin, insulin_step
+from dosetwin.twins.models.insulin_response import Responses, polynomials, responses
 from dosetwin.twins.models.meal_absorption import MMOL_PER_G
+from dosetwin.twins.policies.insulin_scores import (
+    HIGH,
+    LOW,
+    VERY_LOW,
+    choose,
+    low_quantile,
+    risk,
+    within_constraints,
+)
 
 STEP_MIN = 5.0
 STEPS_PER_POINT = 3
@@ -32,24 +45,16 @@ STEPS = POINTS * STEPS_PER_POINT
 ORDER_STEPS = 6
 """Steps that an ordered rate lasts: 30 min."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-LOW, VERY_LOW, HIGH = 70.0, 54.0, 250.0
-"""mg/dL: level 1 and 2 hypoglycaemia and level 2 hyperglycaemia (ADA Standards of Care, section 6)."""
-LOW_WEIGHT = 2.0
-"""Weight of the low side of the risk function over the high side, on top of its own steepness there. Our
-assumption: on 40 simulated days 1, 2 and 4 left 1.8, 1.7 and 0.9 % of the time below 70, 66, 65 and 63 % in
-range."""
-RISK_BELOW_70, RISK_BELOW_54 = 0.05, 0.02
-"""Chance constraints: how much more probable than under 30 min without insulin a candidate may make it to be
-ever below 70, 54 mg/dL within 4 h. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
-ALWAYS_70, ALWAYS_54 = 0.25, 0.10
-"""Probabilities above which a candidate may add nothing to them. Our assumption."""
+
+_TO_MG_DL = MG_DL_PER_MMOL_L / V_G
 
 
 class Outlook(NamedTuple):
     """What is asked; rates mU/kg/min, boluses mU/kg, targets mg/dL.
 
-    `u`: delivery that is certain already, for each 5 min step. `extra_rate`, `bolus`: what each candidate
-    adds to it. `low`, `high`: the target range. `bounds`: risk a candidate may add below 70 and below 54.
+    `u`: delivery that is certain already, for each 5 min step (one row where it is steady). `extra_rate`,
+    `bolus`: what each candidate adds to it. `low`, `high`: the target range. `bounds`: risk a candidate may
+    add below 70 and below 54.
     """
 
     u: Float[Array, "steps patients"]
@@ -76,196 +81,259 @@ class Forecasts(NamedTuple):
     lowest: Float[Array, "candidates patients"]
     feasible: Bool[Array, "candidates patients"]
     best: Int[Array, " patients"]
-    glucose: Float[Array, "patients points members"]
-    insulin: Float[Array, "patients points members"]
+    glucose: Float[Array, "points members patients"]
+    insulin: Float[Array, "points members patients"]
 
 
-def risk(log_glucose: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Blood glucose risk 10 f^2, f = 1.509 (ln(G)^1.084 - 5.381), G in mg/dL, low side times LOW_WEIGHT.
+class _Action(NamedTuple):
+    """Step means of S_j y_j: what goes on anyway, for a unit rate of 30 min, for a unit bolus.
 
-    Kovatchev et al. 1997, Diabetes Care 20:1655; used for in-silico cohorts by Magni et al. 2007, J Diabetes
-    Sci Technol 1:804. ln(G)^1.084 is taken by its quadratic in ln G over 20-600 mg/dL (error of f below
-    0.002).
+    All [steps, members, patients].
     """
-    a, b, c = _POWER
-    f = 1.509 * ((a * log_glucose + b) * log_glucose + c - 5.381)
-    return 10.0 * f * f * jnp.where(f < 0.0, LOW_WEIGHT, 1.0)
+
+    base: Array
+    of_rate: Array
+    of_bolus: Array
 
 
-_GRID = np.linspace(np.log(20.0), np.log(600.0), 200)
-_POWER = tuple(float(c) for c in np.polyfit(_GRID, _GRID**1.084, 2))
+class _Baseline(NamedTuple):
+    """Insulin that goes on anyway, as its distance from the equilibrium with the first step's delivery.
 
+    That equilibrium stays, so a constant delivery needs no integration. `action`, `plasma`: what a delivery
+    that changes later adds (an infusion that ends), mU/L; None where it does not change.
+    """
 
-class _Drive(NamedTuple):
-    """What moves glucose and is the same for every candidate: insulin chains, gut, unannounced flux."""
-
-    chains: InsulinChain
-    """Each field [3, members, patients]: what goes on anyway, unit rate for 30 min, unit bolus."""
-    D1: Float[Array, "members patients"]
-    D2: Float[Array, "members patients"]
-    flux: Float[Array, "members patients"]
+    T: Float[Array, "terms members patients"]
+    chain: InsulinChain
+    equilibrium: Float[Array, "members patients"]
+    action: Float[Array, "3 steps members patients"] | None
+    plasma: Float[Array, "steps1 members patients"] | None
 
 
 class _Scores(NamedTuple):
-    smallest: Float[Array, "candidates members patients"]
-    largest: Float[Array, "candidates members patients"]
-    inside: Float[Array, "candidates members patients"]
+    """Of glucose at the present and after every step, all [candidates, members, patients]; Q1 in mmol/kg."""
+
+    smallest: Array
+    largest: Array
+    inside: Array
 
 
-def forecast(x: Ensemble, outlook: Outlook) -> Forecasts:
+def forecast(x: Ensemble, outlook: Outlook, *, steady: bool = False) -> Forecasts:
     """Forecast and score; `x` is [row, member, patient] at the time decided for.
 
-    The loop is a pipeline: each turn moves glucose with the action that the turn before left in the carry,
-    while it computes the next action. What a turn reads from its carry XLA does not fuse into the candidates'
-    kernel, which therefore stays one vectorised pass over [candidates, members, patients] (measured: 5 times
-    faster than slicing precomputed actions inside it).
+    `steady` says that `outlook.u` does not change over the horizon, which saves a chain's integration.
     """
-    members = x.shape[1]
-    h = jnp.float32(STEP_MIN)
-    step = insulin_step(h, jnp.exp(x[row.LN_TI]))
-    S = jnp.exp(x[row.LN_SIT : row.LN_SIE + 1])
-    EGP0 = jnp.exp(x[row.LN_EGP0])
-    gut_rate = jnp.exp(-x[row.LN_TG])
-    gut_keep = jnp.exp(-h * gut_rate)
-    bioavailable = jnp.exp(x[row.LN_AG]) * (MMOL_PER_G / STEP_MIN)
-    flux_keep = math.exp(-STEP_MIN / row.FLUX_TIME_MIN)
-    flux_jump = row.FLUX_SD * math.sqrt(1.0 - flux_keep * flux_keep)
-    counter = jnp.arange(members, dtype=jnp.uint32)[:, None] * jnp.uint32(0x9E3779B9)
-    extra, bolus = outlook.extra_rate[:, None, :], outlook.bolus[:, None, :]
-    low, high = (bound / _TO_MG_DL for bound in (outlook.low, outlook.high))
-
-    def drive(before: _Drive, number: Int[Array, ""], u: Float[Array, " patients"]) -> tuple[_Drive, Array]:
-        unit = jnp.broadcast_to(jnp.where(number < ORDER_STEPS, 1.0, 0.0).astype(u.dtype), u.shape)
-        chains = advance_insulin(before.chains, jnp.stack([u, unit, jnp.zeros_like(u)])[:, None, :], step)
-        actions = [S[j] * (0.5 * (before.chains[3 + j] + chains[3 + j])) for j in range(3)]
-        D1 = before.D1 * gut_keep
-        D2 = (before.D2 + before.D1 * h * gut_rate) * gut_keep
-        appearance = bioavailable * (before.D1 + before.D2 - D1 - D2)
-        bits = mix(counter ^ (outlook.key + number.astype(jnp.uint32) * jnp.uint32(0x85EBCA6B)))
-        flux = before.flux * flux_keep + flux_jump * standard_normal(bits)
-        supply = appearance + 0.5 * (before.flux + flux)
-        return _Drive(chains, D1, D2, flux), jnp.concatenate([*actions, supply[None]])
-
-    def score(scores: _Scores, Q1: Array) -> _Scores:
-        return _Scores(
-            jnp.minimum(scores.smallest, Q1),
-            jnp.maximum(scores.largest, Q1),
-            scores.inside + jnp.where(jnp.logical_and(low <= Q1, high >= Q1), 1.0, 0.0),
-        )
-
-    def turn(carry: _Carry, inputs: tuple[Array, Array]) -> tuple[_Carry, Array]:
-        now, action, glucose, scores = carry
-        x1, x2, x3 = (action[k] + extra * action[k + 1] + bolus * action[k + 2] for k in (0, 3, 6))
-        moved = hovorka.advance_glucose(
-            glucose, h, jnp.maximum(x1, 0.0), jnp.maximum(x2, 0.0), action[9] + hovorka.production(EGP0, x3)
-        )
-        return (*drive(now, *inputs), moved, score(scores, glucose.Q1)), now.chains.I
-
-    def point(carry: _Carry, inputs: tuple[Array, Array]) -> tuple[_Carry, tuple[Array, Array]]:
-        carry, plasma = jax.lax.scan(turn, carry, inputs)
-        return carry, (carry[2].Q1, plasma[-1])
-
-    zero = jnp.zeros_like(x[0])
-    started = [jnp.stack([x[row.S1 + k], zero, zero + (k == 0)]) for k in range(6)]
-    initial = _Drive(InsulinChain(*started), x[row.D1], x[row.D2], x[row.FLUX])
-    wide = (outlook.bolus.shape[0], *zero.shape)
-    Q1, Q2 = (jnp.broadcast_to(x[r], wide) for r in (row.Q1, row.Q2))
-    numbers = jnp.arange(1, STEPS + 1, dtype=jnp.int32).reshape(POINTS, STEPS_PER_POINT)
-    later = jnp.concatenate([outlook.u[1:], outlook.u[-1:]]).reshape(POINTS, STEPS_PER_POINT, -1)
-    begun = drive(initial, jnp.int32(0), outlook.u[0])
-    empty = _Scores(Q1, Q1, jnp.zeros(wide, Q1.dtype))
-    carry, (trajectory, plasma) = jax.lax.scan(
-        point, (*begun, hovorka.Glucose(Q1, Q2), empty), (numbers, later)
+    table = responses(STEP_MIN, STEPS, ORDER_STEPS)
+    baseline = _baseline(x, outlook.u, steady)
+    g = 0.5 * STEP_MIN
+    # what a glucose step multiplies by half its length is so multiplied once, here
+    EGP0 = g * jnp.exp(x[row.LN_EGP0])
+    S = (g * jnp.exp(x[row.LN_SIT]), g * jnp.exp(x[row.LN_SID]), EGP0 * jnp.exp(x[row.LN_SIE]))
+    actions = [_action(table, baseline, S[j], j) for j in range(3)]
+    drive = tuple(
+        array.reshape(POINTS, STEPS_PER_POINT, *array.shape[1:])
+        for array in (*(part for action in actions for part in action), _supply(x, outlook.key, g))
     )
-    plasma = jnp.concatenate([initial.chains.I[None], plasma])
-    return _conclude(x, outlook, score(carry[3], carry[2].Q1), trajectory, plasma)
+    extra, bolus = outlook.extra_rate[:, None, :], outlook.bolus[:, None, :]
+    middle = 0.5 / _TO_MG_DL * (outlook.low + outlook.high)
+    half_width = 0.5 / _TO_MG_DL * (outlook.high - outlook.low)
+
+    def within(Q1: Array) -> Array:
+        return jnp.where(jnp.abs(Q1 - middle) <= half_width, 1.0, 0.0)
+
+    def point(carry: _Carry, during: tuple[Array, ...]) -> tuple[_Carry, Array]:
+        glucose, scores = carry
+        passed = []
+        for k in range(STEPS_PER_POINT):
+            now = [array[k] for array in during]
+            x1, x2, x3 = (now[i] + extra * now[i + 1] + bolus * now[i + 2] for i in (0, 3, 6))
+            supply = now[9] + jnp.maximum(EGP0 - x3, 0.0)
+            glucose = hovorka.half_step_twice(glucose, g, x1, x2, supply)
+            passed.append(glucose.Q1)
+        scores = _Scores(
+            functools.reduce(jnp.minimum, passed, scores.smallest),
+            functools.reduce(jnp.maximum, passed, scores.largest),
+            functools.reduce(jnp.add, map(within, passed), scores.inside),
+        )
+        return (glucose, scores), glucose.Q1
+
+    wide = (outlook.bolus.shape[0], *x.shape[1:])
+    Q1, Q2 = (jnp.broadcast_to(x[r], wide) for r in (row.Q1, row.Q2))
+    begun = (hovorka.Glucose(Q1, Q2), _Scores(Q1, Q1, within(Q1)))
+    (_, scores), points = jax.lax.scan(point, begun, drive)
+    return _conclude(x, outlook, table, baseline, scores, points)
 
 
-_Carry = tuple[_Drive, Array, hovorka.Glucose, _Scores]
-_TO_MG_DL = MG_DL_PER_MMOL_L / V_G
+_Carry = tuple[hovorka.Glucose, _Scores]
+
+
+def _baseline(x: Ensemble, u: Float[Array, "steps patients"], steady: bool) -> _Baseline:
+    T, t_maxI = polynomials(x[row.LN_TI]), jnp.exp(x[row.LN_TI])
+    depot, plasma = u[0] * t_maxI, u[0] * (1.0 / (K_E * V_I)) + jnp.zeros_like(t_maxI)
+    chain = InsulinChain(
+        x[row.S1] - depot, x[row.S2] - depot, *(x[r] - plasma for r in range(row.PLASMA, row.Y3 + 1))
+    )
+    if steady:
+        return _Baseline(T, chain, plasma, None, None)
+    step = insulin_step(jnp.float32(STEP_MIN), t_maxI)
+
+    def turn(before: InsulinChain, u: Array) -> tuple[InsulinChain, tuple[Array, Array]]:
+        after = advance_insulin(before, jnp.broadcast_to(u, t_maxI.shape), step)
+        return after, (0.5 * (jnp.stack(before[3:]) + jnp.stack(after[3:])), after.I)
+
+    nothing = jnp.zeros_like(t_maxI)
+    _, (action, later) = jax.lax.scan(turn, InsulinChain(*(nothing,) * 6), u - u[0])
+    return _Baseline(T, chain, plasma, action.swapaxes(0, 1), jnp.concatenate([nothing[None], later]))
+
+
+def _action(table: Responses, baseline: _Baseline, S_j: Float[Array, "members patients"], j: int) -> _Action:
+    chain = baseline.chain
+    weights = jnp.concatenate(
+        [
+            baseline.T * (chain.S1 * S_j),
+            baseline.T * (chain.S2 * S_j),
+            jnp.stack([chain.I * S_j, chain[3 + j] * S_j, baseline.equilibrium * S_j]),
+        ]
+    )
+    kinetics = np.concatenate(
+        [
+            table.of_S1[j],
+            table.of_S2[j],
+            np.stack([table.of_I[j], table.of_y[j], np.ones(STEPS, np.float32)], 1),
+        ],
+        axis=1,
+    )
+    scaled = baseline.T * S_j
+    base = _product(kinetics, weights)
+    return _Action(
+        base=base if baseline.action is None else base + baseline.action[j] * S_j,
+        of_rate=_product(table.of_rate[j], scaled),
+        of_bolus=_product(table.of_S1[j], scaled),
+    )
+
+
+def _supply(x: Ensemble, key: UInt32[Array, " patients"], g: float) -> Float[Array, "steps members patients"]:
+    """Glucose from the gut and from nobody knows where, mean over each step, g times mmol/kg/min."""
+    members, patients = x.shape[1:]
+    number = jnp.arange(STEPS, dtype=jnp.uint32)[:, None, None] * jnp.uint32(0x85EBCA6B)
+    counter = jnp.arange(members, dtype=jnp.uint32)[:, None] * jnp.uint32(0x9E3779B9)
+    bits = jnp.broadcast_to(counter ^ (key + number), (STEPS, members, patients))
+    noise = standard_normal(mix(bits))
+    flux = _product(np.float32(g) * _flux_means(), jnp.concatenate([x[row.FLUX][None], noise]))
+    gut_rate = jnp.exp(-x[row.LN_TG])
+    left = x[row.D1] + x[row.D2]
+
+    def in_gut(t_min: Array) -> Array:
+        return (left + x[row.D1] * (t_min * gut_rate)) * jnp.exp(-t_min * gut_rate)
+
+    t_min = jnp.arange(STEPS + 1, dtype=jnp.float32)[:, None, None] * STEP_MIN
+    remains = in_gut(t_min)
+    absorbed = remains[:-1] - remains[1:]
+    return flux + jnp.exp(x[row.LN_AG]) * (g * MMOL_PER_G / STEP_MIN) * jnp.maximum(absorbed, 0.0)
+
+
+def _flux_means() -> npt.NDArray[np.float32]:
+    """[steps, 1 + steps]: mean flux over each step from the present flux and the noise of every step."""
+    keep = math.exp(-STEP_MIN / row.FLUX_TIME_MIN)
+    jump = row.FLUX_SD * math.sqrt(1.0 - keep * keep)
+    at = np.zeros((STEPS + 1, STEPS + 1))
+    at[0, 0] = 1.0
+    for k in range(STEPS):
+        at[k + 1] = keep * at[k]
+        at[k + 1, k + 1] = jump
+    return (0.5 * (at[:-1] + at[1:])).astype(np.float32)
+
+
+def _product(matrix: npt.NDArray[np.float32], columns: Array) -> Array:
+    """Multiply a matrix [a, b] by columns [b, members, patients]."""
+    flat = jnp.dot(matrix, columns.reshape(columns.shape[0], -1))
+    return flat.reshape(-1, *columns.shape[1:])
 
 
 def _conclude(
     x: Ensemble,
     outlook: Outlook,
+    table: Responses,
+    baseline: _Baseline,
     scores: _Scores,
-    trajectory: Float[Array, "points candidates members patients"],
-    plasma: Float[Array, "points1 chains members patients"],
+    points: Float[Array, "points candidates members patients"],
 ) -> Forecasts:
-    smallest, largest = scores.smallest * _TO_MG_DL, scores.largest * _TO_MG_DL
-    glucose = jnp.clip(trajectory * _TO_MG_DL, 1.0, 2000.0)
-    utility = -risk(jnp.log(jnp.clip(glucose, 20.0, 600.0))).mean((0, 2))
-    below_70 = (smallest < LOW).astype(jnp.float32).mean(1)
-    below_54 = (smallest < VERY_LOW).astype(jnp.float32).mean(1)
+    smallest = scores.smallest
+    risks = (risk(jnp.log(jnp.clip(points[k] * _TO_MG_DL, 20.0, 600.0))) for k in range(POINTS))
+    utility = -functools.reduce(jnp.add, risks).mean(1) / POINTS
+    below_70 = (smallest < LOW / _TO_MG_DL).astype(jnp.float32).mean(1)
+    below_54 = (smallest < VERY_LOW / _TO_MG_DL).astype(jnp.float32).mean(1)
     feasible = within_constraints(below_70, below_54, outlook.bounds)
     best = choose(utility, feasible, below_70, below_54)
-    chosen = (jnp.arange(utility.shape[0])[:, None] == best).astype(glucose.dtype)
-    extra = (chosen * outlook.extra_rate).sum(0)
-    bolus = (chosen * outlook.bolus).sum(0)
-    insulin = plasma[:, 0] + extra * plasma[:, 1] + bolus * plasma[:, 2]
-    present = x[row.Q1] * _TO_MG_DL
-    members = jnp.concatenate([present[None], (glucose * chosen[:, None, :]).sum(1)])
+    candidates = range(utility.shape[0])
+    chosen = [(best == c).astype(jnp.float32) for c in candidates]
+    extra_rate = functools.reduce(jnp.add, (chosen[c] * outlook.extra_rate[c] for c in candidates))
+    bolus = functools.reduce(jnp.add, (chosen[c] * outlook.bolus[c] for c in candidates))
+    members = functools.reduce(jnp.add, (chosen[c] * points[:, c] for c in candidates))
+    glucose = jnp.clip(jnp.concatenate([x[row.Q1][None], members]) * _TO_MG_DL, 1.0, 2000.0)
+    insulin = _plasma(table, baseline, extra_rate, bolus)
     return Forecasts(
         utility=utility,
         attainment=scores.inside.mean(1) / (STEPS + 1),
         below_70=below_70,
         below_54=below_54,
-        above_250=(largest > HIGH).astype(jnp.float32).mean(1),
-        lowest=_fifth_percentile(smallest),
+        above_250=(scores.largest > HIGH / _TO_MG_DL).astype(jnp.float32).mean(1),
+        lowest=low_quantile(smallest, 0.05) * _TO_MG_DL,
         feasible=feasible,
         best=best,
-        glucose=members.transpose(2, 0, 1),
-        insulin=jnp.maximum(insulin, 0.0).transpose(2, 0, 1),
+        glucose=glucose,
+        insulin=jnp.maximum(insulin, 0.0),
     )
 
 
-def within_constraints(
-    below_70: Float[Array, "candidates patients"],
-    below_54: Float[Array, "candidates patients"],
-    bounds: Float[Array, "2 patients"],
-) -> Bool[Array, "candidates patients"]:
-    """Whether a candidate adds no more risk than `bounds` to what the first (no insulin for 30 min) leaves.
+def _plasma(
+    table: Responses,
+    baseline: _Baseline,
+    extra_rate: Float[Array, " patients"],
+    bolus: Float[Array, " patients"],
+) -> Float[Array, "points1 members patients"]:
+    """Plasma insulin at the forecast points, mU/L."""
+    T, chain = baseline.T, baseline.chain
+    at = slice(None, None, STEPS_PER_POINT)
+    kinetics = np.concatenate(
+        [
+            table.plasma_of_S1[at],
+            table.plasma_of_S2[at],
+            table.plasma_of_rate[at],
+            table.plasma_of_I[at, None],
+        ],
+        axis=1,
+    )
+    weights = jnp.concatenate([T * (chain.S1 + bolus), T * chain.S2, T * extra_rate, chain.I[None]])
+    plasma = _product(kinetics, weights) + baseline.equilibrium
+    return plasma if baseline.plasma is None else plasma + baseline.plasma[at]
 
-    Added risk, because what no insulin order can avert must not decide between orders; where the risk is
-    above ALWAYS_70 or ALWAYS_54 nothing may be added.
+
+class Packed(NamedTuple):
+    """`Forecasts` in three arrays: what leaves the device costs by the array, not by the number.
+
+    `scores`: utility, attainment, below_70, below_54, above_250, lowest and feasible (1 or 0), in this order.
+    `members`: glucose at the points, then insulin at the points.
     """
-    added_70, added_54 = below_70 - below_70[:1], below_54 - below_54[:1]
-    slack = 1e-6
-    return jnp.logical_and(
-        added_70 <= jnp.where(below_70 > ALWAYS_70, 0.0, bounds[0]) + slack,
-        added_54 <= jnp.where(below_54 > ALWAYS_54, 0.0, bounds[1]) + slack,
-    )
+
+    scores: Float[Array, "7 candidates patients"]
+    best: Int[Array, " patients"]
+    members: Float[Array, "patients points2 members"]
 
 
-def choose(
-    utility: Float[Array, "candidates patients"],
-    feasible: Bool[Array, "candidates patients"],
-    below_70: Float[Array, "candidates patients"],
-    below_54: Float[Array, "candidates patients"],
-) -> Int[Array, " patients"]:
-    """The feasible candidate of highest utility; where none is, the one of least risk (54, then 70)."""
-    allowed = jnp.where(feasible, utility, -jnp.inf).argmax(0)
-    return jnp.where(feasible.any(0), allowed, (below_54 + 0.01 * below_70).argmin(0)).astype(jnp.int32)
-
-
-def _fifth_percentile(values: Float[Array, "candidates members patients"]) -> Float[Array, "..."]:
-    """5 % quantile over the members (position q (M + 1)), its two neighbours found by rank."""
-    count = values.shape[1]
-    position = 0.05 * (count + 1) - 1.0
-    k = int(position)
-    index = jnp.arange(count)
-    first = index[:, None, None] < index[:, None]
-    mine, other = values[:, None], values[:, :, None]
-    ahead = jnp.where(first, other <= mine, other < mine)
-    rank = ahead.astype(jnp.int32).sum(1)
-    lower, upper = (jnp.where(rank == k + j, values, 0.0).sum(1) for j in (0, 1))
-    return lower + (position - k) * (upper - lower)
-
-
-def forecast_stored(ensembles: Float[Array, "patients size"], outlook: Outlook) -> Forecasts:
+def forecast_stored(
+    ensembles: Float[Array, "patients size"], outlook: Outlook, *, steady: bool = False
+) -> Packed:
     """`forecast` of ensembles as the bank stores them, a row a patient."""
     members = ensembles.shape[1] // row.ROWS
-    return forecast(ensembles.T.reshape(row.ROWS, members, -1), outlook)
+    made = forecast(ensembles.T.reshape(row.ROWS, members, -1), outlook, steady=steady)
+    return Packed(
+        scores=jnp.stack([*made[:6], made.feasible.astype(jnp.float32)]),
+        best=made.best,
+        members=jnp.concatenate([made.glucose, made.insulin]).transpose(2, 0, 1),
+    )
 
 
-forecast_batch = jax.jit(forecast_stored)
+forecast_batch = jax.jit(
+    forecast_stored, static_argnames="steady", compiler_options={"xla_cpu_prefer_vector_width": 512}
+)

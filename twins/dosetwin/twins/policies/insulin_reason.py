@@ -1,37 +1,69 @@
-"""The sentence that says why."""
+"""The sentence that says why, for a clinician: what is ordered, what is expected, what it rests on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
 from dosetwin.platform.contracts import Order
 
+Values = npt.NDArray[np.floating]
 
-def reason(
-    candidate: str,
-    orders: tuple[Order, ...],
-    *,
-    feasible: bool,
-    glucose_mg_dL: float,
-    lowest_mg_dL: float,
-    below_70: float,
-    median_end_mg_dL: float,
-    on_board_U: float,
-    gut_g: float,
-) -> str:
-    """Why this candidate, for a clinician: what is ordered, what is expected, what it rests on."""
-    what = "; ".join(
-        f"{order.amount:g} {order.unit}"
-        + (f" for {order.duration_s / 60:.0f} min" if order.duration_s else " now")
-        for order in orders
-    )
-    basis = f"{on_board_U:.1f} U on board"
-    if gut_g >= 1.0:
-        basis += f", {gut_g:.0f} g carbohydrate still to come"
-    expected = (
-        f"glucose {glucose_mg_dL:.0f} mg/dL, expected {median_end_mg_dL:.0f} in 4 h; a 1 in 20 chance of "
-        f"{lowest_mg_dL:.0f} or lower, {100 * below_70:.0f} % of below 70"
-    )
-    choice = f"{candidate} ({what})" if what else f"{candidate}, as the pump already does"
-    if not feasible:
-        choice += ": no option keeps the risk of low glucose within bounds, this has the least"
-        return f"{choice}; {expected}; {basis}."
-    return f"{choice}: {expected}; {basis}."
+
+class Reasons:
+    """Writes the reasons of a batch; what is said of a choice itself is put into words once."""
+
+    def __init__(self, candidates: tuple[str, ...], orders: Mapping[int, tuple[Order, ...]]) -> None:
+        self._candidates = candidates
+        self._orders = orders
+        self._choices: dict[tuple[int, int, bool], str] = {}
+
+    def write(
+        self,
+        best: npt.NDArray[np.integer],
+        codes: npt.NDArray[np.int64],
+        *,
+        feasible: npt.NDArray[np.bool_],
+        glucose_mg_dL: Values,
+        lowest_mg_dL: Values,
+        below_70: Values,
+        median_end_mg_dL: Values,
+        on_board_U: Values,
+        gut_g: Values,
+    ) -> list[str]:
+        """One sentence a patient; all arrays are [patients], of candidate `best` and what its code orders."""
+        choices = self._choices
+        whole = np.rint(np.stack([glucose_mg_dL, median_end_mg_dL, lowest_mg_dL, 100.0 * below_70, gut_g]))
+        made = []
+        for c, code, possible, glucose, end, lowest, below, gut, board, gut_exact in zip(
+            best.tolist(),
+            codes.tolist(),
+            feasible.tolist(),
+            *whole.astype(np.int64).tolist(),
+            on_board_U.tolist(),
+            gut_g.tolist(),
+            strict=True,
+        ):
+            choice = choices.get((c, code, possible))
+            if choice is None:
+                choice = choices[c, code, possible] = self._choice(c, code, possible)
+            to_come = f", {gut} g carbohydrate still to come" if gut_exact >= 1.0 else ""
+            made.append(
+                f"{choice} glucose {glucose} mg/dL, expected {end} in 4 h; a 1 in 20 chance of {lowest} or "
+                f"lower, {below} % of below 70; {board:.1f} U on board{to_come}."
+            )
+        return made
+
+    def _choice(self, candidate: int, code: int, feasible: bool) -> str:
+        what = "; ".join(
+            f"{order.amount:g} {order.unit}"
+            + (f" for {order.duration_s / 60:.0f} min" if order.duration_s else " now")
+            for order in self._orders[code]
+        )
+        name = self._candidates[candidate]
+        choice = f"{name} ({what})" if what else f"{name}, as the pump already does"
+        if feasible:
+            return f"{choice}:"
+        return f"{choice}: no option keeps the risk of low glucose within bounds, this has the least;"
