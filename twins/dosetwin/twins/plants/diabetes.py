@@ -36,7 +36,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-PMOL_PER_U = 6000.0
+from dosetwin.twins.plants.diabetes_kernel import PMOL_PER_U, advance, prepare
+
 DAWN_HOUR = 6.0
 DAWN_WIDTH_H = 2.0
 DRIFT_TIME_MIN = 24 * 60.0
@@ -180,33 +181,46 @@ def sensitivity(
     return jnp.exp(drift) * (1.0 - dip)
 
 
+def drifted(
+    parameters: DiabetesParameters,
+    drift: Float[Array, " n"],
+    noise: Float[Array, " n"],
+    dt_min: float | Float[Array, ""],
+) -> Float[Array, " n"]:
+    """The log sensitivity `dt_min` later: an Ornstein-Uhlenbeck process with a time constant of a day."""
+    keep = jnp.exp(-dt_min / DRIFT_TIME_MIN)
+    return drift * keep + parameters.drift_sd * jnp.sqrt(1.0 - keep**2) * noise
+
+
+def meal_size_mg(
+    in_stomach_mg: Float[Array, " n"],
+    Dm: Float[Array, " n"],
+    eating: Bool[Array, " n"],
+    carbohydrate_g_per_min: Float[Array, " n"],
+    dt_min: float | Float[Array, ""],
+) -> Float[Array, " n"]:
+    """`Dm` of a step: what the stomach held when the meal began, and what is eaten until the step's end."""
+    begins = (carbohydrate_g_per_min > 0) & ~eating
+    return jnp.where(begins, in_stomach_mg, Dm) + carbohydrate_g_per_min * 1000.0 * dt_min
+
+
 def step(
     parameters: DiabetesParameters,
     state: DiabetesState,
     inputs: DiabetesInputs,
     dt_min: float | Float[Array, ""],
 ) -> DiabetesState:
-    """The state `dt_min` minutes later, by one classical Runge-Kutta step; stable up to about 2 minutes.
+    """The state `dt_min` minutes later, by the fused kernel of `diabetes_kernel`; 1 minute is meant.
 
-    The log sensitivity drifts as an Ornstein-Uhlenbeck process with a time constant of a day. The fastest
-    rate of the virtual adults is about 1/min, so that at 1 min the step is far inside RK4's region.
+    While a meal is eaten its size is known a step at a time (as in simglucose, whose step is 1 min), so that
+    another step length is a slightly different meal. For many steps of many patients take
+    `diabetes_simulation.simulate`, which prepares the step once.
     """
-    p = parameters
-    keep = jnp.exp(-dt_min / DRIFT_TIME_MIN)
-    drift = state.drift * keep + p.drift_sd * jnp.sqrt(1.0 - keep**2) * inputs.noise
+    p, x = parameters, state.x
+    drift = drifted(p, state.drift, inputs.noise, dt_min)
     S = sensitivity(p, drift, inputs.hour)
     eats = inputs.carbohydrate_g_per_min > 0
-    held = jnp.where(eats & ~state.eating, state.x[0] + state.x[1], state.Dm)
-    Dm = held + inputs.carbohydrate_g_per_min * 1000.0 * dt_min
-
-    def slope(x: Float[Array, "13 n"]) -> Float[Array, "13 n"]:
-        return derivative(p, x, Dm, inputs.insulin_U_per_min, inputs.carbohydrate_g_per_min, S)
-
-    k_1 = slope(state.x)
-    k_2 = slope(state.x + 0.5 * dt_min * k_1)
-    k_3 = slope(state.x + 0.5 * dt_min * k_2)
-    k_4 = slope(state.x + dt_min * k_3)
-    x = state.x + dt_min / 6.0 * (k_1 + 2.0 * k_2 + 2.0 * k_3 + k_4)
-    # amounts stay above zero; X (index 6) is a deviation and may be negative
-    floor = jnp.zeros((13, 1)).at[6].set(-jnp.inf)
-    return DiabetesState(jnp.maximum(x, floor), Dm, eats, drift)
+    Dm = meal_size_mg(x[0] + x[1], state.Dm, state.eating, inputs.carbohydrate_g_per_min, dt_min)
+    propagator = prepare(p, dt_min)
+    moved = advance(p, propagator, tuple(x), Dm, inputs.insulin_U_per_min, inputs.carbohydrate_g_per_min, S)
+    return DiabetesState(jnp.stack(moved), Dm, eats, drift)
