@@ -68,6 +68,7 @@ def run(model: PopulationModel, program: Program, p: SimpleNamespace, *, steady:
     all (a table of size 0 otherwise).
     """
     structure, ways = model.structure, entries(model)
+    program = jax.tree.map(jnp.asarray, program)
     events = program.events
     q = jax.vmap(
         lambda *values: structure.prepare(SimpleNamespace(**dict(zip(vars(p), values, strict=True))))
@@ -100,7 +101,8 @@ def run(model: PopulationModel, program: Program, p: SimpleNamespace, *, steady:
         own = _row(q, held[k])
         elapsed = jnp.maximum(times[k] - now, 0.0)
         pulses = Pulses(pulse_start, amounts) if pulses_used else Pulses(jnp.zeros(0), jnp.zeros(0))
-        x = structure.advance(own, x, rate, pulses, now, elapsed)
+        moved = structure.advance(own, x, rate, pulses, now, elapsed)
+        x = jnp.where(elapsed > 0, moved, x)  # sums of projectors are 1 only up to rounding
         action = events.action[k]
         counts = events.origin[k] >= since
         amount, speed = entering.amount[k], entering.rate[k]
@@ -212,5 +214,7 @@ def _steady_states(
     one = getattr(model.structure, "periodic_state", None) or partial(periodic_state, model.structure)
     own_q = jax.vmap(lambda k: _row(q, k))(own)
     bolus = jnp.where(rate > 0, 0.0, amount)
-    states: tuple[Array, Array] = jax.vmap(one)(own_q, into, bolus, rate, length, lag, table.interval)
-    return states
+    x, running = jax.vmap(one)(own_q, into, bolus, rate, length, lag, table.interval)
+    # an infusion that no event would end must not become a silent wrong number
+    endable = running.sum(axis=1) <= (jnp.asarray(table.stops) + 0.5) * jnp.where(rate > 0, rate, 1.0)
+    return jnp.where(endable[:, None], x, jnp.nan), running

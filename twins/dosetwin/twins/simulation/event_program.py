@@ -84,6 +84,8 @@ class Steady(NamedTuple):
     """0: the steady state of an infusion that never ends."""
     adds: Column
     row: Column
+    stops: Column
+    """How many earlier infusions can be ended: more of them running is no number."""
 
 
 class Rows(NamedTuple):
@@ -246,7 +248,7 @@ def write_program(model: PopulationModel, subject: Subject) -> Written:
         mask=np.isfinite(subject.dv[source]).astype(np.float64),
     )
     steady = Steady(
-        *(np.array(c, kind) for c, kind in zip(_columns(writer.steady, 7), _STEADY_KINDS, strict=True))
+        *(np.array(c, kind) for c, kind in zip(_columns(writer.steady, 8), _STEADY_KINDS, strict=True))
     )
     return Written(events, steady, rows, observations)
 
@@ -281,6 +283,7 @@ _STEADY_KINDS: tuple[Any, ...] = (
     np.float64,
     np.float64,
     np.bool_,
+    np.int64,
     np.int64,
 )
 
@@ -413,20 +416,21 @@ def _write_dose(
                 raise RecordError(f"{where}: found SS={steady} with II={interval:g}; expected II above 0")
             s = len(writer.steady)
             adds = steady == 2 or entry != ways.of_compartment[place][0]
-            writer.steady.append((entry, how, amount, given, interval, adds, own))
-            writer.records.append((at, STEADY, entry, how, amount, given, own, i, record, s, 0.0))
-            record = False
-            if endless:
-                continue
-            if how != AT_ONCE:
+            running = 0
+            if how != AT_ONCE and not endless:
                 # a stop of an infusion begun j intervals ago is an event only while that one still runs
                 running = OVERLAPS if how != GIVEN_DURATION else int(np.ceil(given / interval))
                 if how == GIVEN_RATE:
                     running = max(OVERLAPS, int(np.ceil(2 * amount / given / interval)))
-                for j in range(1, running + 1):
-                    writer.before.append(
-                        (at, STEADY_STOP, entry, how, amount, given, own, i, False, 0, -j * interval)
-                    )
+            writer.steady.append((entry, how, amount, given, interval, adds, own, running))
+            writer.records.append((at, STEADY, entry, how, amount, given, own, i, record, s, 0.0))
+            record = False
+            for j in range(1, running + 1):
+                writer.before.append(
+                    (at, STEADY_STOP, entry, how, amount, given, own, i, False, 0, -j * interval)
+                )
+            if endless:
+                continue
         for k in range(more + 1):
             time = at + k * interval
             if k > 0 and time > end + SAME_MOMENT:
