@@ -65,7 +65,7 @@ def curve_of(
 
 def scipy_amounts(
     right_hand_side: Callable[[float, Values], Sequence[Any]],
-    initial: Sequence[float],
+    initial: Sequence[float] | Values,
     times: Sequence[float],
     method: Literal["LSODA", "Radau"] = "LSODA",
 ) -> Values:
