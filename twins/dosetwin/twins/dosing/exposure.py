@@ -98,7 +98,8 @@ class Exposure:
 class Plan:
     """Doses to come, in the subject's own time.
 
-    start: doses in the records from then on are left out (None: all stay). covariates, occasion: of the time after the last record, where they are not as they were there.
+    start: doses in the records from then on are left out (None: all stay).
+    covariates, occasion: of the time after the last record, where they are not as they were there.
     """
 
     doses: tuple[Dose, ...]

@@ -92,6 +92,11 @@ class SubjectPosterior:
         index = np.searchsorted(np.cumsum(self.weight), ladder)
         return self.z[np.minimum(index, len(self.weight) - 1)]
 
+    def thinned(self, n: int, seed: int = 0) -> SubjectPosterior:
+        """The same posterior by n equally weighted samples, for a quick look."""
+        weight = np.full(n, 1 / n)
+        return replace(self, z=self.drawn(n, seed), weight=weight, effective=min(self.effective, float(n)))
+
     def parameters(self, at: float | None = None) -> pd.DataFrame:
         """Individual parameters, one row a sample, under the covariates at time `at` (default: last)."""
         times = self.subject.time[-1:] if at is None else [at]
