@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from dosetwin.twins.estimators import ensemble_layout as row
 from dosetwin.twins.estimators.ensemble_delivery import Delivery
 from dosetwin.twins.estimators.ensemble_filter import Steps, advance_batch
 from dosetwin.twins.estimators.ensemble_noise import fold, patient_key
+from dosetwin.twins.estimators.ensemble_prediction import predict
 from dosetwin.twins.estimators.ensemble_prior import prior_ensemble, sensitivity_centre
 from dosetwin.twins.estimators.ensemble_snapshot import Snapshot, StoredTwin, decode, encode, to_bytes
 from dosetwin.twins.estimators.ensemble_twin import (
@@ -27,6 +27,7 @@ from dosetwin.twins.estimators.ensemble_twin import (
     Plan,
     Step,
     Twin,
+    next_reading,
     plan,
     replan,
     steps_to,
@@ -123,14 +124,20 @@ class EnsembleBank:
             else:
                 group.append((fact, index))
         plans: list[Plan] = []
+        simple: list[tuple[int, Step]] = []
         for patient, group in grouped.items():
             twin = twins.get(patient) or self._twin(patient)
+            if len(group) == 1 and (step := next_reading(twin, *group[0])) is not None:
+                simple.append((twin.slot, step))
+                continue
             made = plan(twin, group, too_late)
             if made is not None:
                 plans.append(made)
-        for index, mean, sd in self._run(plans):
-            fact = facts[index][1]
-            predictions[index] = _prediction(fact, mean, sd)
+        for start in range(0, len(simple), LARGEST_BATCH):
+            slots, steps = zip(*simple[start : start + LARGEST_BATCH], strict=True)
+            predict(facts, predictions, steps, *self._step(np.array(slots), steps))
+        for run, mean, sd in self._run(plans):
+            predict(facts, predictions, run, mean, sd)
         return Assimilation(predictions=predictions, too_late=sorted(too_late))
 
     def decide(self, patients: Sequence[str], at_s: Sequence[float]) -> Appraisal:
@@ -253,8 +260,8 @@ class EnsembleBank:
             number += 1
         return [way.delivery for way in ways]
 
-    def _run(self, plans: list[Plan]) -> Iterator[tuple[int, float, float]]:
-        """Run the rounds of many twins together; yields (fact, mean, sd) of what was predicted."""
+    def _run(self, plans: list[Plan]) -> Iterator[tuple[Sequence[Step], list[float], list[float]]]:
+        """Run the rounds of many twins together; yields steps with (mean, sd) of what was predicted."""
         for made in plans:
             slot = made.twin.slot
             if made.restore == "newer":
@@ -268,30 +275,29 @@ class EnsembleBank:
                 active -= 1
             for start in range(0, active, LARGEST_BATCH):
                 batch = plans[start : min(start + LARGEST_BATCH, active)]
-                yield from self._round(batch, number)
+                steps = [made.steps[number] for made in batch]
+                for made, step in zip(batch, steps, strict=True):
+                    if step.checkpoints != KEEP:
+                        self._checkpoint(made.twin.slot, step.checkpoints)
+                slots = np.fromiter((made.twin.slot for made in batch), np.intp, len(batch))
+                yield (steps, *self._step(slots, steps))
             number += 1
         for made in plans:
             if made.checkpoints != KEEP:
                 self._checkpoint(made.twin.slot, made.checkpoints)
 
-    def _round(self, plans: list[Plan], number: int) -> Iterator[tuple[int, float, float]]:
-        steps = [made.steps[number] for made in plans]
-        for made, step in zip(plans, steps, strict=True):
-            if step.checkpoints != KEEP:
-                self._checkpoint(made.twin.slot, step.checkpoints)
-        slots = np.fromiter((made.twin.slot for made in plans), np.intp, len(plans))
+    def _step(self, slots: npt.NDArray[np.intp], steps: Sequence[Step]) -> tuple[list[float], list[float]]:
+        """One round of these twins; mean and standard deviation of what was predicted."""
         moved, mean, sd = self._advance(self._head[slots], self._keys[slots], steps)
         self._head[slots] = moved
-        for k, step in enumerate(steps):
-            if step.fact >= 0 and step.reading == step.reading:
-                yield step.fact, mean[k], sd[k]
+        return mean, sd
 
     def _checkpoint(self, slot: int, what: int) -> None:
         self._older[slot] = self._head[slot] if what == BOTH else self._newer[slot]
         self._newer[slot] = self._head[slot]
 
     def _advance(
-        self, ensembles: Stored, keys: npt.NDArray[np.uint32], steps: list[Step]
+        self, ensembles: Stored, keys: npt.NDArray[np.uint32], steps: Sequence[Step]
     ) -> tuple[Stored, list[float], list[float]]:
         n = len(steps)
         size = batch_size(n)
@@ -321,21 +327,9 @@ class EnsembleBank:
                 ),
             )
         )
-        return moved[:n], mean.tolist(), sd.tolist()
+        return moved[:n], mean[:n].tolist(), sd[:n].tolist()
 
 
 def batch_size(n: int) -> int:
     """The size that a batch of `n` patients is padded to."""
     return next(size for size in BATCHES if n <= size)
-
-
-def _prediction(fact: TwinEvent, mean: float, sd: float) -> Prediction:
-    return Prediction(
-        quantity="glucose",
-        unit="mg/dL",
-        at=datetime.fromtimestamp(fact.at_s, UTC),
-        observed=fact.value,
-        median=max(mean, 0.0),
-        low=max(mean - 1.6449 * sd, 0.0),
-        high=mean + 1.6449 * sd,
-    )

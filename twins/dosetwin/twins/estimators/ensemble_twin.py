@@ -144,6 +144,36 @@ class Plan(NamedTuple):
     checkpoints: int
 
 
+def next_reading(twin: Twin, fact: TwinEvent, index: int) -> Step | None:
+    """The one round of a reading that simply comes next; None where `plan` must look closer.
+
+    Nearly every fact is of this kind: later than all others, in the grid cell of the last one, while nothing
+    about the delivery changes.
+    """
+    head = twin.head
+    at_s = fact.at_s
+    gap_s = at_s - head.at_s
+    if (
+        not 0.0 < gap_s <= LONGEST_STEP_S
+        or fact.kind != "observation"
+        or head.changes
+        or head.infusions
+        or len(twin.history) > 1
+        or twin.line is None
+        or at_s >= (twin.line + 1) * WINDOW_S
+        or at_s <= twin.facts[-1].at_s
+    ):
+        return None
+    rate = head.rate_U_per_h
+    twin.facts.append(fact)
+    twin.head = Delivery(at_s, rate, head.since_s)
+    if rate != rate:
+        rate = twin.basal
+    u = rate * (1000.0 / 60.0 / twin.history[0].weight_kg)
+    reading = fact.value if fact.name == "glucose" else NOTHING
+    return Step(gap_s / 60.0, u, at_s, fact.uid, reading, fact.censored, 0.0, 0.0, index, KEEP)
+
+
 def plan(twin: Twin, new: list[tuple[TwinEvent, int]], too_late: list[int]) -> Plan | None:
     """Put new facts (with their indices in the batch) into the twin's window and plan the rounds they need.
 

@@ -8,11 +8,10 @@ batches, a snapshot and a restart change nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
-import jax
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +21,16 @@ from dosetwin.platform.contracts import Prediction
 from dosetwin.platform.errors import SnapshotError, TherapyError
 from dosetwin.twins.bank import Appraisal, Assimilation
 from dosetwin.twins.estimators.history_batch import batches
-from dosetwin.twins.estimators.history_estimates import estimator, noise
-from dosetwin.twins.estimators.map_laplace import Mode, find_mode, predict_level
+from dosetwin.twins.estimators.history_estimates import estimators, noise
 from dosetwin.twins.estimators.patient_history import Arrays, PatientHistory
 from dosetwin.twins.events import TwinEvent
-from dosetwin.twins.models.compartments import Linear
-from dosetwin.twins.population_model import Combined, LogError, PopulationModel
+from dosetwin.twins.population_model import PopulationModel
 from dosetwin.twins.precision import double_precision
+from dosetwin.twins.simulation.event_program import covariate_effects
+from dosetwin.twins.simulation.individual import parameters
 from dosetwin.twins.therapy import CovariateNeed
 
 Values = npt.NDArray[np.float64]
-QUANTILES = (0.05, 0.5, 0.95)
 
 
 class Policy(Protocol):
@@ -93,7 +91,13 @@ class HistoryBank:
         if capacity < 1:
             raise TherapyError(f"found capacity {capacity} of a bank; expected at least 1")
         self.therapy = therapy
-        self.model = model
+        if len(model.outputs) > 1 or model.occasion_varying:
+            raise TherapyError(
+                f"{therapy}: found {len(model.outputs)} observed quantities, {len(model.occasion_varying)} "
+                "parameters that vary between occasions; expected one and none in a stream's bank"
+            )
+        # in a stream a covariate holds from when it was measured, not until
+        self.model = replace(model, interpolation="last_value_forward")
         self.model_version = f"{therapy}/{_version(model)}"
         self._policy = policy
         self._drug = drug
@@ -121,10 +125,11 @@ class HistoryBank:
             defaults = {
                 n.name: covariates[n.name] if n.default is None else n.default for n in self._needs.values()
             }
-            history = PatientHistory(self._drug, self.model.observed.quantity, self._history_s)
+            history = PatientHistory(self._drug, self.model.outputs[0].quantity, self._history_s)
             twin = _Twin(history, dict(targets), defaults, {})
         proposed = twin.defaults | {k: v for k, v in covariates.items() if k in self._needs}
-        self.model.typical({name: np.array([value]) for name, value in proposed.items()})
+        # refuses what the model cannot take before anything is changed
+        covariate_effects(self.model, patient, {k: np.array([v]) for k, v in proposed.items()}, 1)
         self._twins[patient] = twin
         twin.targets = dict(targets)
         for name, value in covariates.items():
@@ -153,7 +158,7 @@ class HistoryBank:
         predictions: list[Prediction | None] = [None] * len(facts)
         too_late: list[int] = []
         waiting: dict[str, list[tuple[float, int, int]]] = {}
-        quantity = self.model.observed.quantity
+        quantity = self.model.outputs[0].quantity
         for i, (patient, fact) in enumerate(facts):
             twin = self._twin(patient)
             if fact.kind == "observation":
@@ -193,17 +198,15 @@ class HistoryBank:
         predictions: list[Prediction | None],
     ) -> None:
         arrays = [self._arrays(patient, facts[i][1].at_s) for patient, i in turn]
-        observed = self.model.observed
-        estimate, call = estimator(self.model), _predictor(self.model.structure, observed.error)
-        for batch in batches(self.model, arrays):
+        ask_h = [(facts[i][1].at_s - a.origin_s) / 3600 for (_, i), a in zip(turn, arrays, strict=True)]
+        observed, call = self.model.outputs[0], estimators(self.model.root)
+        for batch in batches(self.model, arrays, ask_h):
             members = [turn[k] for k in batch.index]
             names = [(self._seed, patient, facts[i][1].uid) for patient, i in members]
-            at_s = np.array([facts[i][1].at_s for _, i in members])[batch.padding]
             drawn = noise(self.model, names)[batch.padding]
             with double_precision():
-                found = estimate(batch.history, self.model.loading, drawn)
-                t_h = (at_s - batch.origin_s) / 3600
-                result = call(batch.history, self.model.loading, found.posterior, t_h)
+                found = call.estimate(self.model.population, batch.program, drawn)
+                result = call.forecast(self.model.population, batch.program, found.samples, batch.asked)
                 population, quantiles = np.asarray(result.population), np.asarray(result.quantiles)
             for row, (_, i) in enumerate(members):
                 fact = facts[i][1]
@@ -233,18 +236,17 @@ class HistoryBank:
     def modes(self, patients: Sequence[str], at_s: Sequence[float]) -> list[dict[str, float]]:
         """Most probable individual parameters now, by name, for reading and tests."""
         arrays = [self._arrays(patient, at) for patient, at in zip(patients, at_s, strict=True)]
+        ask_h = [(at - a.origin_s) / 3600 for at, a in zip(at_s, arrays, strict=True)]
         found: list[dict[str, float]] = [{} for _ in patients]
-        call = _mode_finder(self.model.structure, self.model.observed.error)
-        for batch in batches(self.model, arrays):
+        for batch in batches(self.model, arrays, ask_h):
             with double_precision():
-                mode = call(batch.history, self.model.loading)
-                z, ok = np.asarray(mode.z), np.asarray(mode.converged)
-            now_h = (np.array(at_s)[batch.rows] - batch.origin_s) / 3600
+                mode = estimators(self.model.root).mode(self.model.population, batch.program)
+                p = parameters(self.model.root)(self.model.population, batch.program.rows, mode.z)
+                values, ok = {name: np.asarray(v) for name, v in p.items()}, np.asarray(mode.converged)
             for row, k in enumerate(batch.index):
-                stretch = np.searchsorted(batch.history.changes_h[row], now_h[row], side="right") - 1
-                typical = np.asarray(batch.history.typical)[row, max(int(stretch), 0)]
-                theta = typical * np.exp(self.model.loading @ z[row])
-                found[k] = dict(zip(self.model.structure.parameters, theta.tolist(), strict=True))
+                event = batch.program.observations.event[row, batch.asked[row]]
+                stretch = batch.program.events.row[row, event]
+                found[k] = {name: float(value[row, stretch]) for name, value in values.items()}
                 found[k]["converged"] = float(ok[row])
         return found
 
@@ -268,7 +270,7 @@ class HistoryBank:
                 remedy="rebuild the twins from the topics' history, or run the version that wrote it",
             )
         for twin in saved.twins:
-            history = PatientHistory(self._drug, self.model.observed.quantity, self._history_s)
+            history = PatientHistory(self._drug, self.model.outputs[0].quantity, self._history_s)
             history.extend(twin.facts)
             self._twins[twin.patient] = _Twin(history, twin.targets, twin.defaults, twin.enrolled)
         return [twin.patient for twin in saved.twins]
@@ -286,14 +288,3 @@ def _version(model: PopulationModel) -> str:
 
 def _digest(*parts: str) -> int:
     return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "big")
-
-
-@cache
-def _predictor(structure: Linear, error: Combined | LogError) -> Callable[..., Any]:
-    one = partial(predict_level, structure, error, QUANTILES)
-    return jax.jit(jax.vmap(one, in_axes=(0, None, 0, 0)))
-
-
-@cache
-def _mode_finder(structure: Linear, error: Combined | LogError) -> Callable[..., Mode]:
-    return jax.jit(jax.vmap(partial(find_mode, structure, error), in_axes=(0, None)))

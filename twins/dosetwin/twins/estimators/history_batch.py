@@ -1,23 +1,25 @@
-"""Histories of many patients, padded to a few shapes so that compilations stay few."""
+"""Histories of many patients as event programs, padded to a few shapes so that compilations stay few."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dosetwin.twins.estimators.history_likelihood import History, Levels
+from dosetwin.twins.data.subject import DOSE, OBSERVATION, OTHER, Subject
 from dosetwin.twins.estimators.patient_history import Arrays
-from dosetwin.twins.models.compartments import Doses
 from dosetwin.twins.population_model import PopulationModel
+from dosetwin.twins.precision import double_precision
+from dosetwin.twins.simulation.event_program import Program, Shape, stack, write_program
 
 Values = npt.NDArray[np.float64]
 BATCHES = (8, 64, 256)
-DOSES = (16, 128, 1024)
-LEVELS = (8, 64, 256)
+EVENTS = (32, 256, 2048)
+LEVELS = (8, 64, 512)
 STRETCHES = (16, 128, 1024)
 """A compilation takes seconds and is needed for each combination that occurs: few and coarse steps."""
 TOGETHER = 64
@@ -34,17 +36,20 @@ def padded(n: int, steps: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """`count` patients whose arrays have one shape, padded with copies of the first to a known batch size."""
+    """`count` patients whose programs have one shape, padded with copies of the first to a known batch size.
+
+    Of each patient's observation records number `asked[row]` is the one that was asked for.
+    """
 
     index: list[int]
     count: int
-    origin_s: Values
-    history: History
+    program: Program
+    asked: npt.NDArray[np.int64]
 
     @property
     def padding(self) -> npt.NDArray[np.int64]:
         """Position in `index` of every row of the arrays: padding rows repeat the first."""
-        rows = np.zeros(len(self.origin_s), np.int64)
+        rows = np.zeros(len(self.asked), np.int64)
         rows[: self.count] = np.arange(self.count)
         return rows
 
@@ -54,58 +59,76 @@ class Batch:
         return np.array(self.index)[self.padding]
 
 
-def batches(model: PopulationModel, patients: Sequence[Arrays]) -> Iterable[Batch]:
-    """The patients grouped by padded shape; `index` says which they are."""
+def batches(model: PopulationModel, patients: Sequence[Arrays], ask_h: Sequence[float]) -> Iterable[Batch]:
+    """The patients' programs with one more record each, at `ask_h`, grouped by padded shape."""
+    with double_precision():
+        subjects = [records(arrays, at) for arrays, at in zip(patients, ask_h, strict=True)]
+        written = [write_program(model, subject) for subject, _ in subjects]
     shapes: dict[tuple[int, int, int], list[int]] = {}
-    for i, arrays in enumerate(patients):
-        shape = (
-            padded(len(arrays.stretches), STRETCHES),
-            padded(len(arrays.doses), DOSES),
-            padded(len(arrays.levels), LEVELS),
-        )
+    for i, made in enumerate(written):
+        events, rows, levels, _ = made.shape.tuple
+        shape = (padded(events, EVENTS), padded(rows, STRETCHES), padded(levels, LEVELS))
         shapes.setdefault(shape, []).append(i)
     if len(patients) <= TOGETHER and shapes:
-        E, D, N = (max(sizes) for sizes in zip(*shapes, strict=True))
-        shapes = {(E, D, N): list(range(len(patients)))}
-    for shape, members in sorted(shapes.items()):
-        for rows, count in filled(len(members)):
-            index = [members[row] for row in rows[:count]]
-            yield _batch(model, [patients[i] for i in index], index, shape, len(rows))
+        E, R, N = (max(sizes) for sizes in zip(*shapes, strict=True))
+        shapes = {(E, R, N): list(range(len(patients)))}
+    for (E, R, N), members in sorted(shapes.items()):
+        for rows_, count in filled(len(members)):
+            index = [members[row] for row in rows_[:count]]
+            chosen = index + [index[0]] * (len(rows_) - count)
+            program = stack([written[i] for i in chosen], Shape(E, R, N, 0))
+            yield Batch(index, count, program, np.array([subjects[i][1] for i in chosen]))
 
 
-def _batch(
-    model: PopulationModel, patients: list[Arrays], index: list[int], shape: tuple[int, int, int], B: int
-) -> Batch:
-    E, D, N = shape
-    covariates: dict[str, Values] = {name: np.empty((B, E)) for name in patients[0].stretches[0][1]}
-    changes = np.full((B, E), np.inf)
-    doses = np.zeros((4, B, D))
-    levels = np.zeros((3, B, N))
-    mask = np.zeros((B, N))
-    origin = np.empty(B)
-    for i in range(B):
-        arrays = patients[i] if i < len(patients) else patients[0]
-        origin[i] = arrays.origin_s
-        for k in range(E):
-            start, values = arrays.stretches[min(k, len(arrays.stretches) - 1)]
-            if k < len(arrays.stretches):
-                changes[i, k] = start
-            for name, value in values.items():
-                covariates[name][i, k] = value
-        if arrays.doses:
-            doses[:, i, : len(arrays.doses)] = np.array(arrays.doses).T
-        if arrays.levels:
-            levels[:, i, : len(arrays.levels)] = np.array(arrays.levels).T
-            mask[i, : len(arrays.levels)] = 1
-    typical = model.typical(covariates) if covariates else model.typical({"none": np.zeros((B, E))})
-    # NumPy arrays until the compiled call takes them: made outside of it they would lose their precision
-    history: Any = History(
-        cast("Any", typical),
-        cast("Any", changes),
-        Doses(*doses),
-        Levels(levels[0], levels[1], levels[2].astype(np.int64), cast("Any", mask)),
-    )
-    return Batch(index, len(patients), origin, history)
+def records(arrays: Arrays, ask_h: float) -> tuple[Subject, int]:
+    """A patient's facts as records with one more at `ask_h`, and which of the observation records that is.
+
+    At equal times covariates come first, then levels (a trough drawn when the dose is hung is a trough), the
+    record that asks, and doses. A pump's rate that still runs goes on beyond the last record.
+    """
+    end = max([ask_h, *(dose[0] for dose in arrays.doses), *(level[0] for level in arrays.levels)])
+    rows: list[tuple[float, int, int]] = [(start, 0, k) for k, (start, _) in enumerate(arrays.stretches)]
+    rows += [(level[0], 1, k) for k, level in enumerate(arrays.levels)]
+    rows += [(ask_h, 2, 0)]
+    rows += [(dose[0], 3, k) for k, dose in enumerate(arrays.doses)]
+    # the first stretch holds from the beginning, however early a dose is
+    rows = sorted((max(row[0], -1.0) if row[1] == 0 else row[0], *row[1:]) for row in rows)
+    R = len(rows)
+    numbers: dict[str, Any] = {name: np.zeros(R) for name in ("amount", "rate", "duration", "interval")}
+    numbers |= {name: np.full(R, np.nan) for name in ("dv", "lower")}
+    codes: dict[str, Any] = {
+        name: np.zeros(R, np.int64)
+        for name in ("evid", "compartment", "censored", "steady_state", "additional", "output", "occasion")
+    }
+    stretch = np.zeros(R, np.int64)
+    asked = level = 0
+    current = 0
+    for i, (time, kind, k) in enumerate(rows):
+        if kind == 0:
+            current = k
+            codes["evid"][i] = OTHER
+        elif kind == 3:
+            _, duration, amount, rate = arrays.doses[k]
+            codes["evid"][i] = DOSE
+            span = duration if math.isfinite(duration) else end - time + 1.0
+            numbers["amount"][i] = amount + rate * span
+            numbers["rate"][i] = rate
+        else:
+            codes["evid"][i] = OBSERVATION
+            if kind == 1:
+                _, numbers["dv"][i], codes["censored"][i] = arrays.levels[k]
+            else:
+                asked = level
+            level += 1
+        stretch[i] = current
+    names = arrays.stretches[0][1]
+    covariates = {
+        name: np.array([values[name] for _, values in arrays.stretches], np.float64)[stretch]
+        for name in names
+    }
+    times = np.array([time for time, _, _ in rows])
+    row = np.arange(1, R + 1)
+    return Subject(id="", time=times, row=row, covariates=covariates, **numbers, **codes), asked
 
 
 def filled(n: int) -> Iterable[tuple[npt.NDArray[np.int64], int]]:

@@ -1,31 +1,52 @@
-"""The compiled estimator, one per structure and residual error: shared by predictions and decisions."""
+"""The compiled estimator of a patient's history, shared by predictions and decisions."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
+from typing import NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float
 
-from dosetwin.twins.estimators.map_laplace import FREEDOM, Estimate, estimate
-from dosetwin.twins.models.compartments import Linear
-from dosetwin.twins.population_model import Combined, LogError, PopulationModel
+from dosetwin.twins.inference.importance import FREEDOM, Samples, draw_samples, proper_factor, resample
+from dosetwin.twins.inference.objective import exact_hessian, looker, objective
+from dosetwin.twins.inference.posterior_mode import Mode, find_mode
+from dosetwin.twins.population_model import Population, PopulationModel
+from dosetwin.twins.simulation.engine import run
+from dosetwin.twins.simulation.event_program import Program
+from dosetwin.twins.simulation.individual import individual_parameters
+from dosetwin.twins.simulation.prediction import predicted
 
 Values = npt.NDArray[np.float64]
 SAMPLES = 128
+QUANTILES = (0.05, 0.5, 0.95)
 
 
-def estimator(model: PopulationModel) -> Callable[..., Estimate]:
-    """(history [B, ...], loading, noise [B, S/2, K+6]) -> Estimate [B, ...]; call it in double precision."""
-    return _estimator(model.structure, model.observed.error)
+class Estimate(NamedTuple):
+    """The mode and weighted samples of one patient."""
+
+    mode: Mode
+    samples: Samples
 
 
-@cache
-def _estimator(structure: Linear, error: Combined | LogError) -> Callable[..., Estimate]:
-    return jax.jit(jax.vmap(partial(estimate, structure, error), in_axes=(0, None, 0)))
+class LevelForecast(NamedTuple):
+    """What a level at one time is expected to be: typical patient, and quantiles for this one."""
+
+    population: Float[Array, ""]
+    quantiles: Float[Array, " Q"]
+
+
+class Present(NamedTuple):
+    """Equally weighted samples of where a patient is: each parameter [S] by name, amounts [S, n]."""
+
+    parameters: dict[str, Float[Array, " S"]]
+    amounts: Float[Array, "S n"]
 
 
 def noise(model: PopulationModel, names: Sequence[tuple[int, str, int]]) -> Values:
@@ -37,3 +58,94 @@ def noise(model: PopulationModel, names: Sequence[tuple[int, str, int]]) -> Valu
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big")))
         generator.standard_normal(out=drawn[i])
     return drawn
+
+
+def estimate_one(
+    model: PopulationModel, population: Population, program: Program, drawn: Float[Array, "H Z"]
+) -> Estimate:
+    """Mode from the typical patient, and samples around it by the exact Hessian."""
+    start = jnp.zeros(len(model.varying))
+    mode = find_mode(looker(model, False, population, program), start)
+    factor = proper_factor(exact_hessian(model, False, population, program, mode.z))
+
+    def value(z: Float[Array, " Z"]) -> Array:
+        return objective(model, False, population, program, z)
+
+    return Estimate(mode, draw_samples(value, mode.z, factor, drawn))
+
+
+def forecast_level(
+    model: PopulationModel, population: Population, program: Program, samples: Samples, asked: Array
+) -> LevelForecast:
+    """The predictive distribution of the level that is asked for, residual error included.
+
+    Quantiles of the mixture sum_s w_s N(f_s, sd_s^2), on the error's scale, by bisection of its
+    distribution function: the residual error adds no Monte Carlo noise.
+    """
+    error, s = model.outputs[0].error, jnp.asarray(population.residual[0])
+    etas = jnp.concatenate([samples.z, jnp.zeros_like(samples.z[:1])])
+    f = jax.vmap(lambda z: predicted(model, False, population, program, z)[asked])(etas)
+    typical, f = f[-1], f[:-1]
+    mean, sd = error.scale(f), error.sd(f, s)
+    p = jnp.asarray(QUANTILES, f.dtype)
+    used = samples.weight > 0
+    low = jnp.full_like(p, jnp.min(jnp.where(used, mean - 8 * sd, jnp.inf)))
+    high = jnp.full_like(p, jnp.max(jnp.where(used, mean + 8 * sd, -jnp.inf)))
+
+    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        below = jnp.sum(samples.weight * norm.cdf((middle[:, None] - mean) / sd), axis=1) < p
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 50, halve, (low, high))
+    # a level is never below 0
+    return LevelForecast(typical, jnp.maximum(error.unscale(0.5 * (low + high)), 0.0))
+
+
+def locate(
+    model: PopulationModel, population: Population, program: Program, samples: Samples, asked: Array
+) -> Present:
+    """Parameters and amounts at the record that is asked for, under every (resampled) posterior sample."""
+    event = jnp.asarray(program.observations.event)[asked]
+    row = jnp.asarray(program.events.row)[event]
+
+    def one(z: Float[Array, " Z"]) -> Present:
+        p = individual_parameters(model, population, program.rows, z)
+        course = run(model, program, p, steady=False)
+        return Present({name: value[row] for name, value in vars(p).items()}, course.amounts[asked])
+
+    return jax.vmap(one)(resample(samples))
+
+
+class Estimators(NamedTuple):
+    """Compiled functions of a batch; call them in double precision.
+
+    estimate (population, program, noise) -> Estimate; mode (population, program) -> Mode; forecast and locate
+    (population, program, samples, asked).
+    """
+
+    estimate: Callable[..., Estimate]
+    mode: Callable[..., Mode]
+    forecast: Callable[..., LevelForecast]
+    locate: Callable[..., Present]
+
+
+@cache
+def estimators(root: PopulationModel) -> Estimators:
+    """One set a model's form (`model.root`)."""
+
+    def mode(population: Population, program: Program) -> Mode:
+        return find_mode(looker(root, False, population, program), jnp.zeros(len(root.varying)))
+
+    def batched(one: Callable[..., object], more: int) -> Callable[..., object]:
+        return jax.jit(
+            jax.vmap(lambda population, *rest: one(root, population, *rest), in_axes=(None, *[0] * more))
+        )
+
+    return Estimators(
+        cast("Callable[..., Estimate]", batched(estimate_one, 2)),
+        cast("Callable[..., Mode]", jax.jit(jax.vmap(mode, in_axes=(None, 0)))),
+        cast("Callable[..., LevelForecast]", batched(forecast_level, 3)),
+        cast("Callable[..., Present]", batched(locate, 3)),
+    )
