@@ -15,7 +15,8 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     data: Annotated[
-        Path | None, typer.Argument(metavar="DATA.csv", help="Records in NONMEM's format.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="DATA.csv", help="Records in NONMEM's format.", show_default=False),
     ] = None,
     model: Annotated[
         str, typer.Option(help="A model's id (see --list), or path/to/file.py:NAME of your own.")
@@ -27,7 +28,8 @@ def fit(
         str | None, typer.Option(help="Of a population fit: focei (default), laplace or saem.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for tables and report (default: fit-DATA).", show_default=False)
+        Path | None,
+        typer.Option(help="Folder for tables and report (default: fit-DATA).", show_default=False),
     ] = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     seed: Annotated[int, typer.Option(help="Chance: simulations of the diagnostics, SAEM.")] = 0,

@@ -21,8 +21,9 @@ from dosetwin.twins.data.nonmem import read_nonmem
 from dosetwin.twins.data.subject import Dataset
 from dosetwin.twins.diagnostics.fit_result import FitResult, individual_result, population_result
 from dosetwin.twins.diagnostics.individual_estimates import individual_estimates
-from dosetwin.twins.diagnostics.report import ReportPlan, fit_report
+from dosetwin.twins.diagnostics.report import fit_report
 from dosetwin.twins.diagnostics.report_page import number
+from dosetwin.twins.diagnostics.report_plan import ReportPlan
 from dosetwin.twins.diagnostics.tables import eta_table, prediction_table
 from dosetwin.twins.inference.individuals import IndividualFits, estimate_individuals
 from dosetwin.twins.model_choice import ChosenModel, chosen_model, used_covariates
@@ -182,7 +183,7 @@ def _population(
         step(f"{method}: iteration {at.iteration}, objective {at.objective:.3f}", at.iteration / at.limit)
 
     step(f"{method}: first modes", 0.0)
-    return fit_population(chosen.model, dataset, method=method, seed=plan.seed, progress=progress)  # type: ignore[arg-type] # checked in _check
+    return fit_population(chosen.model, dataset, method=method, seed=plan.seed, progress=progress)
 
 
 def _folder(plan: FitPlan) -> Path | None:

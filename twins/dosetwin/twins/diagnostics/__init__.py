@@ -1,1 +1,1 @@
-"""What a fit is judged by: residuals, NPDE, predictive checks, shrinkage, prediction errors, plots, a report."""
+"""What a fit is judged by: residuals, NPDE, predictive checks, prediction errors, plots, a report."""

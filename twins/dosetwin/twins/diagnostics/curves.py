@@ -1,10 +1,11 @@
-"""Smooth curves: what the model says between the records, for the typical and for the estimated individual."""
+"""Smooth curves: what the model says between the records, for the typical subject and the individual."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from dosetwin.twins.inference.individuals import IndividualFits
 from dosetwin.twins.simulation.cohort import cohort
 
 Values = npt.NDArray[np.float64]
+Number = TypeVar("Number", np.float64, np.int64)
 POINTS = 120
 JUST_BEFORE = 1e-6
 """Of the whole span: how much before a dose its trough is drawn."""
@@ -83,8 +85,9 @@ def _dense(fits: IndividualFits, i: int, points: int, outputs: int) -> Subject:
     number = np.zeros(len(source), np.int64)
     number[added_rows] = np.tile(np.arange(1, outputs + 1), int(added_rows.sum()) // outputs)
 
-    def carried(column: npt.NDArray[np.generic], nothing: float) -> npt.NDArray[np.generic]:
-        return np.where(added_rows, np.asarray(nothing, column.dtype), column[source])
+    def carried(column: npt.NDArray[Number], nothing: int) -> npt.NDArray[Number]:
+        found: npt.NDArray[Number] = np.where(added_rows, column.dtype.type(nothing), column[source])
+        return found
 
     return replace(
         s,

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from dosetwin.twins.inference.population_fit import PopulationFit
 
 MAP = "map"
+FIELDS = (
+    *("model", "method", "subjects", "observations"),
+    *("objective", "estimates", "standard_errors", "converged"),
+)
+"""What a line of JSON holds."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,7 @@ class FitResult:
 
     def json_line(self) -> str:
         """One line of JSON: the fields up to `converged`; what is not a number is null."""
-        names = ("model", "method", "subjects", "observations", "objective")
-        names += ("estimates", "standard_errors", "converged")
-        return json.dumps({name: _plain(getattr(self, name)) for name in names}, allow_nan=False)
+        return json.dumps({name: _plain(getattr(self, name)) for name in FIELDS}, allow_nan=False)
 
 
 def individual_result(

@@ -1,4 +1,4 @@
-"""Predictions and their derivatives in z, of every observation record, at the typical subject and at the mode."""
+"""Predictions of every observation record and their derivatives in z, at the typical subject and the mode."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def padded_z(model: PopulationModel, batch: CohortBatch, z: Sequence[Values]) ->
 
 
 def linearise(fits: IndividualFits, z: Sequence[Values]) -> list[Linearised]:
-    """f and df/dz at the given z, one entry a subject."""
+    """Predictions f and df/dz at the given z, one entry a subject."""
     model = fits.model
     found: list[Linearised] = [Linearised(np.zeros(0), np.zeros((0, 0)))] * len(z)
     for batch in fits.cohort.batches:
@@ -83,7 +83,7 @@ def linearise(fits: IndividualFits, z: Sequence[Values]) -> list[Linearised]:
 
 
 def predictions_at(model: PopulationModel, prepared: Cohort, z: Sequence[Values]) -> list[Values]:
-    """f of every observation record at the given z (inter-occasion ones included), one entry a subject."""
+    """Predictions of all observation records at the given z (inter-occasion too), one entry a subject."""
     found: list[Values] = [np.zeros(0)] * len(z)
     for batch in prepared.batches:
         with double_precision():

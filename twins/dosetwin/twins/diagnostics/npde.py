@@ -1,17 +1,18 @@
 """Normalised prediction distribution errors: where each observation lies in what the model predicts for it.
 
-With K simulated replicates y^(k) of a subject's observations y [n], m and C their mean and covariance, C = L L':
+With K simulated replicates y^(k) of a subject's observations y [n], m and C = L L' their mean and covariance:
 
     y* = L^-1 (y - m), y*^(k) = L^-1 (y^(k) - m)                  decorrelated
     pde_j = share of k with y*_j^(k) < y*_j, held within 1/2K .. 1 - 1/2K;  npde = Phi^-1(pde)
 
-Brendel et al. 2006, doi:10.1007/s11095-006-9067-5; Comets, Brendel & Mentre 2008, doi:10.1016/j.cmpb.2007.12.002.
-npd is the same without decorrelation. Under the right model both are N(0, 1), npde also independent.
+Brendel et al. 2006, doi:10.1007/s11095-006-9067-5; Comets, Brendel & Mentre 2008, Comput
+Methods Programs Biomed 90:154. npd is the same without decorrelation. Under the right model both are N(0, 1),
+npde also independent.
 
-Censored values (Nguyen, Comets & Mentre 2012, doi:10.1007/s10928-012-9264-2, method "cdf"): with F the simulated
-distribution of that record, a value below its limit gets pd ~ U(0, F(limit)), one above it U(F(limit), 1), one
-between `lower` and the limit U(F(lower), F(limit)), and is then taken to be F^-1(pd). Categories and counts get
-a randomised npd, pd ~ U(F(y-), F(y)) (Cerou et al. 2018, doi:10.1208/s12248-018-0243-8), and no npde.
+Censored values (Nguyen, Comets & Mentre 2012, J Pharmacokinet Pharmacodyn 39:499, method "cdf"): with F the
+simulated distribution of that record, a value below its limit gets pd ~ U(0, F(limit)), one above it
+U(F(limit), 1), one between `lower` and the limit U(F(lower), F(limit)), and is then taken to be F^-1(pd).
+Categories and counts get a randomised npd, pd ~ U(F(y-), F(y)), and no npde.
 """
 
 from __future__ import annotations

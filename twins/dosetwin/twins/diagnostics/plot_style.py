@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -39,7 +40,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=[POPULATION, INDIVIDUAL, OTHER, TREND, "#E69F00", BAND]),
+    "axes.prop_cycle": cycler(color=[POPULATION, INDIVIDUAL, OTHER, TREND, "#E69F00", BAND]),
     "grid.color": PALE,
     "grid.linewidth": 0.5,
     "text.color": INK,
@@ -61,7 +62,7 @@ _STYLE: dict[str, Any] = {
 
 def style() -> AbstractContextManager[None]:
     """A context with our settings; others' are back afterwards."""
-    context: AbstractContextManager[None] = mpl.rc_context(_STYLE)
+    context: AbstractContextManager[None] = mpl.rc_context(_STYLE)  # type: ignore[arg-type] # the stubs want literal keys
     return context
 
 
@@ -103,7 +104,7 @@ def panels(
 
 def points(axis: Axes, x: npt.ArrayLike, y: npt.ArrayLike, **options: Any) -> None:
     """Observations as small circles; very many become an image."""
-    given = {"s": 11, "color": INK, "alpha": 0.55, "linewidths": 0} | options
+    given: dict[str, Any] = {"s": 11, "color": INK, "alpha": 0.55, "linewidths": 0} | options
     axis.scatter(x, y, rasterized=np.size(x) > TOO_MANY, **given)
 
 

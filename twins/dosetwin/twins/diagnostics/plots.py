@@ -7,6 +7,7 @@ observed_vs_predicted(table, fits.model).savefig("goodness.png")
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def residual_plots(table: pd.DataFrame, model: PopulationModel, *, output: int =
             trend(axis, x, y)
             axis.set(xlabel=label, ylabel=along)
         _quantiles(axes[3], rows["CWRES"].to_numpy(np.float64), "CWRES")
-        axes[0].legend(loc="upper left", ncols=2)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left")
     return figure
 
 
@@ -175,18 +176,20 @@ def eta_distributions(fits: IndividualFits) -> Plot:
     if not model.varying:
         raise ModelError("no parameter varies between subjects: there are no etas to show")
     table = shrinkage(fits)
-    table = table[table["kind"] == "eta"].set_index("name")
+    table = table[table["kind"] == "eta"]
+    population = dict(zip(table["name"], table["population_sd"], strict=True))
+    shares = dict(zip(table["name"], table["shrinkage"], strict=True))
     with style():
         figure, axes = _grid(len(model.varying), 3, 2.3)
         for axis, name in zip(axes, model.varying, strict=False):
             values = fits.etas[name].to_numpy()
-            omega = table.loc[name, "population_sd"]
+            omega = float(population[name])
             grid = np.linspace(-3.5 * omega, 3.5 * omega, 200)
             axis.hist(values, bins=_bins(values), density=True, color=BAND, edgecolor="white")
             axis.plot(grid, stats.norm.pdf(grid, scale=omega), color=INK)
             axis.axvline(0, color=GREY, linestyle="--", linewidth=0.8)
             axis.set(xlabel=f"eta {name}", ylabel="density")
-            axis.set_title(f"{name}: shrinkage {_percent(table.loc[name, 'shrinkage'])}")
+            axis.set_title(f"{name}: shrinkage {_percent(float(shares[name]))}")
     return figure
 
 
@@ -198,7 +201,7 @@ def etas_vs_covariates(fits: IndividualFits, covariates: Sequence[str] | None = 
     model = fits.model
     values = {
         name: np.array([s.covariates[name][0] for s in fits.subjects])
-        for name in (covariates if covariates is not None else _differing(fits))
+        for name in (covariates if covariates is not None else differing_covariates(fits))
     }
     if not values or not model.varying:
         raise ModelError("found no covariate that differs between subjects, or no eta; expected both")
@@ -260,7 +263,7 @@ def vpc_plot(check: VPC, *, logarithmic: bool | None = None) -> Plot:
 
 
 def convergence(history: pd.DataFrame | Sequence[float]) -> Plot:
-    """The course of an estimation: objective by iteration, and each other column of a table scaled to its end.
+    """The course of an estimation: the objective, and each other column of a table, by iteration.
 
     `history`: objectives, or a table with a column `objective` and one a parameter, one row an iteration.
     """
@@ -359,7 +362,8 @@ def _grid(n: int, columns: int, height: float) -> tuple[Plot, list[Axes]]:
     return figure, axes
 
 
-def _differing(fits: IndividualFits) -> list[str]:
+def differing_covariates(fits: IndividualFits) -> list[str]:
+    """The covariates that all subjects have and that differ between them, at most 6."""
     if not fits.subjects:
         return []
     shared = set.intersection(*(set(s.covariates) for s in fits.subjects))
@@ -389,7 +393,7 @@ def _against(axis: Axes, x: Values, y: Values) -> None:
 def _band(axis: Axes, bins: pd.DataFrame, low: str, high: str, colour: str) -> None:
     axis.fill_between(bins["time"], bins[low], bins[high], color=colour, alpha=0.3, linewidth=0)
     if len(bins) == 1:
-        axis.errorbar(bins["time"], bins[low], yerr=[[0.0], bins[high] - bins[low]], color=colour, capsize=4)
+        axis.plot([*bins["time"]] * 2, [*bins[low], *bins[high]], color=colour, linewidth=6, alpha=0.3)
 
 
 def _line(axis: Axes, bins: pd.DataFrame, name: str, linestyle: str, colour: str) -> None:
@@ -397,7 +401,7 @@ def _line(axis: Axes, bins: pd.DataFrame, name: str, linestyle: str, colour: str
     axis.plot(bins["time"], bins[name], linestyle=linestyle, color=colour, marker=marker, markersize=4)
 
 
-def _key(figure: Plot, entries: Mapping[str, tuple[str, str, str]]) -> None:
+def _key(figure: Plot, entries: Mapping[str, tuple[str, str, Any]]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

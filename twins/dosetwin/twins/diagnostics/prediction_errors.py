@@ -1,7 +1,8 @@
 """Predictive performance the field's way: bias, inaccuracy and coverage, a priori and one step ahead.
 
-PE = 100 (observed - predicted) / predicted, in per cent (Varvel, Donoho & Shafer 1992, doi:10.1007/BF01143187);
-Sheiner & Beal 1981, doi:10.1007/BF01060893, for the root mean square. A censored value has no PE.
+PE = 100 (observed - predicted) / predicted, in per cent (Varvel, Donoho & Shafer 1992,
+J Pharmacokinet Biopharm 20:63); root mean square: Sheiner & Beal 1981, J Pharmacokinet Biopharm 9:503. A
+censored value has no PE.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def prediction_errors(
     low: npt.ArrayLike | None = None,
     high: npt.ArrayLike | None = None,
 ) -> pd.Series:
-    """Bias and inaccuracy of predictions; pairs with a NaN, or a prediction that is not above 0, are left out.
+    """Bias and inaccuracy; pairs with a NaN, or with a prediction that is not above 0, are left out.
 
     n; MDPE median of PE (bias, %); MDAPE median of |PE| (inaccuracy, %); ME mean error and RMSE root mean
     square error, in the quantity's unit; rRMSE = sqrt(mean PE^2) (%); coverage: share of observations within

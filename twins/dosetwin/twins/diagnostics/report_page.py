@@ -13,7 +13,8 @@ import pandas as pd
 from dosetwin.twins.diagnostics.plot_style import Plot
 
 _CSS = """
-:root { --ink: #1f2933; --soft: #52606d; --line: #d9dee3; --pale: #f5f7fa; --accent: #0072b2; --warn: #a33c00; }
+:root { --ink: #1f2933; --soft: #52606d; --line: #d9dee3; --pale: #f5f7fa; --accent: #0072b2;
+  --warn: #a33c00; }
 * { box-sizing: border-box; }
 html { color-scheme: light; }
 body { margin: 0 auto; max-width: 62rem; padding: 2.5rem 1.5rem 4rem; background: #fff; color: var(--ink);
@@ -24,7 +25,8 @@ h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
 p, ul { margin: .5rem 0; max-width: 48rem; }
 li { margin: .15rem 0; }
 .lead { color: var(--soft); margin-bottom: 1.2rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem; margin: 1.2rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem;
+  margin: 1.2rem 0; }
 .tile { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem; background: var(--pale); }
 .tile b { display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .tile span { color: var(--soft); font-size: .82rem; }
@@ -32,7 +34,8 @@ li { margin: .15rem 0; }
 nav { font-size: .9rem; } nav a { margin-right: 1rem; } a { color: var(--accent); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .6rem 0; }
-th, td { padding: .28rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: .28rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); }
 th.t, td.t { text-align: left; } td.w { white-space: normal; min-width: 16rem; }
 tr.flag td { background: #fff4ec; }
@@ -47,6 +50,8 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .82rem; border-top: 1p
   h2, h3 { break-after: avoid; } figure, .tile, tr { break-inside: avoid; }
   pre { white-space: pre-wrap; } .wide { overflow: visible; } }
 """
+_ERRORS = ("SE ", "standard error", "RSE")
+"""How columns of standard errors begin."""
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -77,7 +82,8 @@ class Page:
     def tiles(self, tiles: Sequence[tuple[str, str, bool]]) -> None:
         """Key figures: (figure, words, whether it is good)."""
         cells = [
-            f'<div class="tile{"" if good else " bad"}"><b>{escape(value)}</b><span>{escape(words)}</span></div>'
+            f'<div class="tile{"" if good else " bad"}"><b>{escape(value)}</b>'
+            f"<span>{escape(words)}</span></div>"
             for value, words, good in tiles
         ]
         self._parts.append(f'<div class="tiles">{"".join(cells)}</div>')
@@ -109,15 +115,19 @@ class Page:
         self._parts.append(f"<pre>{escape(text)}</pre>")
 
     def table(self, table: pd.DataFrame, *, flagged: Sequence[bool] = (), digits: int = 4) -> None:
-        """A table without its index; text to the left, figures to the right; flagged rows are coloured."""
+        """A table without its index; text to the left, figures to the right; flagged rows are coloured.
+
+        Standard errors have a digit less than `digits`.
+        """
         textual = [not pd.api.types.is_numeric_dtype(table[name]) for name in table.columns]
         head = "".join(
             f"<th{' class=t' if left else ''}>{escape(str(name))}</th>"
             for name, left in zip(table.columns, textual, strict=True)
         )
+        exact = [digits - 1 if str(name).startswith(_ERRORS) else digits for name in table.columns]
         rows = []
         for k, values in enumerate(table.itertuples(index=False)):
-            cells = "".join(_cell(value, left, digits) for value, left in zip(values, textual, strict=True))
+            cells = "".join(_cell(*entry) for entry in zip(values, textual, exact, strict=True))
             rows.append(f"<tr{' class=flag' if k < len(flagged) and flagged[k] else ''}>{cells}</tr>")
         self._parts.append(
             f'<div class="wide"><table><thead><tr>{head}</tr></thead>'

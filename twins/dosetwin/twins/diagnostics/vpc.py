@@ -1,15 +1,15 @@
 """Visual predictive checks: percentiles of the observations against those of simulated trials.
 
 For each time bin: the 5th, 50th and 95th percentile of the observations, and the same percentile of each of R
-simulated data sets, of which the median and a confidence band over the R are kept (Holford 2005; Karlsson &
-Holford 2008). Prediction-corrected (Bergstrand, Hooker, Wallin & Karlsson 2011, doi:10.1208/s12248-011-9255-z,
-eq. 2 with lower bound 0): observed and simulated values alike are multiplied by
+simulated data sets, of which the median and a confidence band over the R are kept. Prediction-corrected
+(Bergstrand, Hooker, Wallin & Karlsson 2011, doi:10.1208/s12248-011-9255-z, with lower bound 0): observed and
+simulated values alike are multiplied by
 
     (median of PRED in the bin) / PRED_ij
 
-Binning rule: where there are no more distinct times than bins, each is a bin of its own. Else edges are put so
-that bins hold about equal numbers of observations, never between records of the same time; the default number is
-one bin for 20 observations, at least 1 and at most 12. A bin stands at the median of its times.
+Binning rule: where there are no more distinct times than bins, each is a bin of its own. Else edges are put
+so that bins hold about equal numbers of observations, never between records of the same time; the default
+number is one bin for 20 observations, at least 1 and at most 12. A bin stands at the median of its times.
 
 Below the limit of quantification: observed censored values, and simulated ones below the same limit, count as
 lower than everything; a percentile that falls among them is NaN, and their share is checked as a curve of its
