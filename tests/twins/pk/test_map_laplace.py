@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,10 +12,9 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from dosetwin.twins.estimators.history_batch import batches
-from dosetwin.twins.estimators.history_estimates import estimator, noise
-from dosetwin.twins.estimators.history_likelihood import negative_log_posterior
-from dosetwin.twins.estimators.map_laplace import covariance
+from dosetwin.twins.estimators.history_estimates import estimators, noise
 from dosetwin.twins.estimators.patient_history import Arrays
+from dosetwin.twins.inference.objective import exact_hessian, objective
 from dosetwin.twins.models.compartments import one_compartment, two_compartment
 from dosetwin.twins.population_model import Combined, LogNormal, Observed, Parameter, PopulationModel
 from dosetwin.twins.precision import double_precision
@@ -47,12 +45,15 @@ def slow_objective(eta: np.ndarray) -> float:
 
 
 def test_mode_covariance_and_samples_agree_with_slow_arithmetic() -> None:
-    batch = next(iter(batches(ONE, [HISTORY])))
+    batch = next(iter(batches(ONE, [HISTORY], [24.0])))
+    population = ONE.population
     with double_precision():
-        found = estimator(ONE)(batch.history, ONE.loading, noise(ONE, [(0, "p", 1)])[batch.padding])
+        drawn = noise(ONE, [(0, "p", 1)])[batch.padding]
+        found = estimators(ONE).estimate(population, batch.program, drawn)
         mode, posterior = jax.tree.map(lambda leaf: np.asarray(leaf)[0], found)
-        spread = np.asarray(jax.vmap(covariance)(found.mode))[0]
-    eta = ONE.loading[:2] @ mode.z
+        one = jax.tree.map(lambda leaf: leaf[0], batch.program)
+        spread = np.linalg.inv(exact_hessian(ONE, False, population, one, mode.z))
+    eta = population.omega @ mode.z
     slow = minimize(slow_objective, np.zeros(2), method="BFGS", options={"gtol": 1e-8})
     assert mode.converged
     np.testing.assert_allclose(eta, slow.x, atol=1e-6)
@@ -69,7 +70,7 @@ def test_mode_covariance_and_samples_agree_with_slow_arithmetic() -> None:
                 + slow_objective(slow.x - e - g)
             ) / (4 * step**2)
     np.testing.assert_allclose(
-        ONE.loading[:2] @ spread @ ONE.loading[:2].T, np.linalg.inv(hessian), rtol=1e-4
+        population.omega @ spread @ population.omega.T, np.linalg.inv(hessian), rtol=1e-4
     )
 
     grid = np.linspace(-1.5, 1.5, 201)
@@ -77,7 +78,7 @@ def test_mode_covariance_and_samples_agree_with_slow_arithmetic() -> None:
     density /= density.sum()
     mean = (density.sum(axis=1) * grid).sum()
     sd = math.sqrt((density.sum(axis=1) * (grid - mean) ** 2).sum())
-    sampled = posterior.z @ ONE.loading[0]
+    sampled = posterior.z @ population.omega[0]
     weighted = (posterior.weight * sampled).sum()
     error = sd / math.sqrt(posterior.effective)
     assert posterior.effective > 60
@@ -103,21 +104,24 @@ def test_mode_of_many_patients_agrees_with_scipy() -> None:
         patients.append(Arrays(0.0, doses, levels, [(-1.0, covariates)]))
     model = GOTI_2018
     names = [(0, f"p{i}", 0) for i in range(20)]
-    objective = partial(negative_log_posterior, model.structure, model.observed.error)
-    for batch in batches(model, patients):
+    for batch in batches(model, patients, [72.0] * 20):
         with double_precision():
             drawn = noise(model, [names[k] for k in batch.rows])
-            found = estimator(model)(batch.history, model.loading, drawn)
-            slope = jax.jacfwd(objective, argnums=2)
-            value_and_gradient = jax.jit(
-                lambda h, load, z, slope=slope: (objective(h, load, z), slope(h, load, z))
-            )
+            found = estimators(model).estimate(model.population, batch.program, drawn)
+
+            @jax.jit
+            def value_and_gradient(program: Any, z: Any) -> Any:
+                def J(z: Any) -> Any:
+                    return objective(model, False, model.population, program, z)
+
+                return J(z), jax.jacfwd(J)(z)
+
             assert np.asarray(found.mode.converged).all()
             for row in range(batch.count):
-                history = jax.tree.map(lambda leaf, row=row: leaf[row], batch.history)
+                program = jax.tree.map(lambda leaf, row=row: leaf[row], batch.program)
 
-                def slow_look(z: Any, history: Any = history, call: Any = value_and_gradient) -> Any:
-                    value, gradient = call(history, model.loading, z)
+                def slow_look(z: Any, program: Any = program, call: Any = value_and_gradient) -> Any:
+                    value, gradient = call(program, z)
                     return float(value), np.asarray(gradient)
 
                 slow = minimize(slow_look, np.zeros(3), jac=True, method="BFGS", options={"gtol": 1e-9})
@@ -129,12 +133,11 @@ def test_without_levels_the_posterior_is_the_prior() -> None:
     model = PopulationModel(two_compartment(), GOTI_2018.parameters, GOTI_2018.observed, "the same")
     history = Arrays(0.0, [], [], [(-1.0, dict.fromkeys(("age", "weight", "sex", "creatinine"), 1.0))])
     history.stretches[0][1].update(haemodialysis=0.0)
-    batch = next(iter(batches(model, [history] * 8)))
+    batch = next(iter(batches(model, [history] * 8, [0.0] * 8)))
     with double_precision():
-        found = estimator(model)(
-            batch.history, model.loading, noise(model, [(0, f"{i}", 0) for i in range(8)])
-        )
-    z, weight = np.asarray(found.posterior.z), np.asarray(found.posterior.weight)
+        drawn = noise(model, [(0, f"{i}", 0) for i in range(8)])
+        found = estimators(model).estimate(model.population, batch.program, drawn)
+    z, weight = np.asarray(found.samples.z), np.asarray(found.samples.weight)
     np.testing.assert_allclose(np.asarray(found.mode.z), 0.0)
     variance = (weight[..., None] * z**2).sum(axis=1).mean(axis=0)
     # 8 x 128 weighted draws of variance 1

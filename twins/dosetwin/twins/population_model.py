@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -98,13 +97,6 @@ class Parameter:
             self.low >= 0 and self.typical > 0
         )
 
-    def values(self, c: Covariates, shape: tuple[int, ...]) -> Values:
-        """The typical value under these covariates, in `shape`; not for a `dependent` one."""
-        if self.covariates is None:
-            return np.full(shape, self.typical)
-        effect = np.asarray(self.covariates(c), np.float64)
-        return np.broadcast_to(effect if self.absolute else self.typical * effect, shape)
-
 
 @dataclass(frozen=True)
 class Observed:
@@ -172,7 +164,8 @@ class PopulationModel:
                 "absolute=True and covariates=lambda c, p: ...",
             )
         for parameter in self.parameters:
-            if parameter.positive and not parameter.typical > 0:
+            physical = self.structure.linear and parameter.name in self.structure.required
+            if (parameter.positive or physical) and not parameter.typical > 0:
                 raise ModelError(f"found {parameter.name} = {parameter.typical}; expected a number above 0")
         if not self.outputs:
             raise ModelError("the model observes nothing", remedy="give at least one Observed")
@@ -277,38 +270,6 @@ class PopulationModel:
             occasion_correlations=_correlations(self.occasion_varying, gamma),
             origin=self.root,
         )
-
-    @cached_property
-    def loading(self) -> Values:
-        """Maps standard normal z [K] to the log-change of every structural parameter [P]."""
-        factor = np.linalg.cholesky(self.omega)
-        names = self.structure.parameters  # type: ignore[attr-defined] # only the stream's linear structures
-        loading = np.zeros((len(names), len(self.varying)))
-        for k, name in enumerate(self.varying):
-            loading[names.index(name)] = factor[k]
-        return loading
-
-    def typical(self, covariates: Mapping[str, Values]) -> Values:
-        """Typical parameters [..., P] for covariate arrays [...], in the order of the structure.
-
-        Raises ModelError where one is not a positive number, naming the covariates that made it so.
-        """
-        shape = next(iter(covariates.values())).shape if covariates else ()
-        c = SimpleNamespace(**covariates)
-        names = self.structure.parameters  # type: ignore[attr-defined] # only the stream's linear structures
-        columns = [
-            self.by_name[name].values(c, shape) if name in self.by_name else np.ones(shape) for name in names
-        ]
-        theta: Values = np.stack(columns, axis=-1)
-        wrong = ~(np.isfinite(theta) & (theta > 0))
-        if wrong.any():
-            where = tuple(np.argwhere(wrong)[0])
-            given = ", ".join(f"{name}={np.asarray(v)[where[:-1]]:.4g}" for name, v in covariates.items())
-            raise ModelError(
-                f"{names[where[-1]]} becomes {theta[where]:.4g} with {given}; expected a number above 0",
-                remedy="these covariates lie outside what the model was made for; check their units",
-            )
-        return theta
 
 
 def _covariance(

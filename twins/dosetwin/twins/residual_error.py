@@ -29,6 +29,7 @@ from jaxtyping import Array
 
 from dosetwin.twins.models.errors import ModelError
 
+Maybe = Array | None
 SMALLEST = 1e-9
 """Predictions are held above this on a log scale, and standard deviations above it everywhere."""
 
@@ -66,9 +67,7 @@ class ErrorModel:
         """The standard deviation on the scale at prediction f."""
         raise NotImplementedError
 
-    def half_deviance(
-        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
-    ) -> Array:
+    def half_deviance(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """-log p(y | f) without constants; see this module's equations."""
         sd = self.sd(f, s)
         mean = self.scale(f)
@@ -86,7 +85,7 @@ class ErrorModel:
         tail = tail - jnp.where(bounded, jnp.log1p(-jnp.minimum(share, 1 - 1e-12)), 0.0)
         return jnp.where(censored == 0, measured, tail)
 
-    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """Expected second derivative of `half_deviance` in f; of a censored one the actual, at least 0."""
 
         def normal(value: Array) -> tuple[Array, Array]:
@@ -245,9 +244,7 @@ class StudentT(ErrorModel):
         """That of `base`: the t's scale, not its standard deviation."""
         return self.base.sd(f, s)
 
-    def half_deviance(
-        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
-    ) -> Array:
+    def half_deviance(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """The t's for a measured value, the normal's for a censored one."""
         nu, sd = self.freedom, self.sd(f, s)
         u = (self.scale(y) - self.scale(f)) / sd
@@ -256,7 +253,7 @@ class StudentT(ErrorModel):
             return measured
         return jnp.where(censored == 0, measured, self.base.half_deviance(y, f, censored, lower, s))
 
-    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """The normal's, times the expected weight (nu + 1)/(nu + 3) of a t."""
         expected = self.base.information(y, f, censored, lower, s)
         shrunk = expected * (self.freedom + 1) / (self.freedom + 3)
@@ -297,9 +294,7 @@ class Ordinal(ErrorModel):
         """No."""
         return False
 
-    def half_deviance(
-        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
-    ) -> Array:
+    def half_deviance(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """-log P(y)."""
         return -jnp.log(jnp.maximum(self._probability(y, f, s), 1e-300))
 
@@ -315,7 +310,7 @@ class Ordinal(ErrorModel):
             found = jnp.where(jnp.round(y) == k, at_least[k] - at_least[k + 1], found)
         return found
 
-    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """sum_k P_k'^2 / P_k."""
         at_least = self._at_least(f, s)
         slopes = [a * (1 - a) for a in at_least]
@@ -354,9 +349,7 @@ class Count(ErrorModel):
         """No."""
         return False
 
-    def half_deviance(
-        self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array
-    ) -> Array:
+    def half_deviance(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """-log P(y), constants in y included."""
         mean = jnp.maximum(f, SMALLEST)
         if not self.coefficients:
@@ -370,7 +363,7 @@ class Count(ErrorModel):
             - y * (jnp.log(mean) - jnp.log(r + mean))
         )
 
-    def information(self, y: Array, f: Array, censored: Array | None, lower: Array | None, s: Array) -> Array:
+    def information(self, y: Array, f: Array, censored: Maybe, lower: Maybe, s: Array) -> Array:
         """1 / variance."""
         mean = jnp.maximum(f, SMALLEST)
         return 1 / (mean + (s[0] * mean**2 if self.coefficients else 0.0))

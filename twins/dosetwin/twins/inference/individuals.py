@@ -22,7 +22,7 @@ from dosetwin.twins.population_model import Population, PopulationModel
 from dosetwin.twins.precision import double_precision
 from dosetwin.twins.simulation.cohort import Cohort, CohortBatch, cohort
 from dosetwin.twins.simulation.event_program import Program
-from dosetwin.twins.simulation.individual import dimensions, individual_parameters
+from dosetwin.twins.simulation.individual import dimensions, parameters
 from dosetwin.twins.simulation.prediction import predicted
 
 Values = npt.NDArray[np.float64]
@@ -296,7 +296,7 @@ def individual_table(fits: IndividualFits) -> pd.DataFrame:
         for row, i in enumerate(batch.index):
             z[row, : len(fits.z[i])] = fits.z[i]
         with double_precision():
-            p = _parameters(model.root)(model.population, batch.program.rows, z)
+            p = parameters(model.root)(model.population, batch.program.rows, z)
             values = {name: np.asarray(v) for name, v in p.items()}
         for row, i in enumerate(batch.index):
             events = batch.program.events
@@ -314,11 +314,3 @@ def individual_table(fits: IndividualFits) -> pd.DataFrame:
             )
     table = pd.concat(frames, ignore_index=True).sort_values(["order", "time"], kind="stable")
     return table.drop(columns="order").reset_index(drop=True)
-
-
-@cache
-def _parameters(root: PopulationModel) -> Callable[..., dict[str, Array]]:
-    def one(population: Population, rows: Any, z: Array) -> dict[str, Array]:
-        return vars(individual_parameters(root, population, rows, z))
-
-    return cast("Callable[..., dict[str, Array]]", jax.jit(jax.vmap(one, in_axes=(None, 0, 0))))

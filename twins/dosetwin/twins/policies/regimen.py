@@ -22,6 +22,7 @@ import numpy.typing as npt
 from dosetwin.platform.contracts import Order
 from dosetwin.twins.bank import Appraisal, FloatArray
 from dosetwin.twins.estimators.patient_history import Arrays
+from dosetwin.twins.models.compartments import Linear
 from dosetwin.twins.policies.regimen_outlook import look_ahead
 from dosetwin.twins.policies.regimen_schedule import Regimen
 from dosetwin.twins.population_model import PopulationModel
@@ -122,8 +123,8 @@ class AUCRegimenPolicy:
             },
             orders=orders,
             quantiles=QUANTILES,
-            bands={model.observed.quantity: np.moveaxis(bands, 0, 1)},
-            band_units={model.observed.quantity: model.observed.unit},
+            bands={model.outputs[0].quantity: np.moveaxis(bands, 0, 1)},
+            band_units={model.outputs[0].quantity: model.outputs[0].unit},
             step_s=self.step_h * 3600,
             lowest=np.quantile(levels.min(axis=3), 0.05, axis=1),
             on_board=np.median(look.amount_now, axis=1),
@@ -156,7 +157,9 @@ class AUCRegimenPolicy:
 
 def estimates(model: PopulationModel, theta: Values) -> dict[str, tuple[str, FloatArray]]:
     """Median, 5 % and 95 % of clearance and of the volume at steady state, from samples [n, S, P]."""
-    names = model.structure.parameters
+    structure = model.structure
+    assert isinstance(structure, Linear)
+    names = structure.parameters
     clearance = theta[:, :, names.index("CL")]
     volume = sum(theta[:, :, names.index(name)] for name in ("V1", "V2", "V3") if name in names)
     return {

@@ -13,8 +13,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dosetwin.twins.estimators.history_likelihood import History, individual
-from dosetwin.twins.estimators.map_laplace import Posterior, resample
 from dosetwin.twins.models.compartments import (
     Doses,
     Linear,
@@ -22,7 +20,6 @@ from dosetwin.twins.models.compartments import (
     State,
     modes,
     propagate,
-    states_at_changes,
 )
 
 
@@ -41,26 +38,6 @@ class Ahead(NamedTuple):
 
     concentration: Float[Array, "S C T"]
     auc: Float[Array, "S C A-1"]
-
-
-def present(
-    structure: Linear,
-    history: History,
-    loading: Float[Array, "P K"],
-    posterior: Posterior,
-    now_h: Float[Array, ""],
-) -> Present:
-    """Parameters that hold now and amounts in the body now, under every posterior sample."""
-
-    def one(z: Float[Array, " K"]) -> tuple[Array, State]:
-        theta = individual(history, loading, z)
-        per_stretch, starts = states_at_changes(structure, theta, history.changes_h, history.doses)
-        k = jnp.maximum(jnp.searchsorted(history.changes_h, now_h, side="right") - 1, 0)
-        m, start = jax.tree.map(lambda leaf: leaf[k], (per_stretch, starts))
-        begin = jnp.minimum(history.changes_h[k], now_h)
-        return theta[k], propagate(structure, m, start, history.doses, begin, now_h)
-
-    return Present(*jax.vmap(one)(resample(posterior)))
 
 
 def ahead(

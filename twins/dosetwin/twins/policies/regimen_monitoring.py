@@ -49,7 +49,7 @@ class MonitoringPolicy:
         below = (troughs < low[:, None, None]).mean(axis=1)
         likely = (concentration[:, :, 0, :] > high[:, None, None]).mean(axis=1) > 0.5
         when = np.where(likely.any(axis=1), grid_h[likely.argmax(axis=1)] * 3600, np.nan)
-        quantity, unit = model.observed.quantity, model.observed.unit
+        quantity, unit = model.outputs[0].quantity, model.outputs[0].unit
         bands = np.quantile(concentration[:, :, 0, :], QUANTILES, axis=1)
         median = np.median(troughs[:, :, 0], axis=1)
         return Appraisal(

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.twins.estimators.history_batch import batches, filled
-from dosetwin.twins.estimators.history_estimates import estimator
+from dosetwin.twins.estimators.history_estimates import SAMPLES, estimators
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.models.compartments import Doses, Linear, State
-from dosetwin.twins.policies.regimen_forecast import Ahead, Present, ahead, present
+from dosetwin.twins.policies.regimen_forecast import Ahead, Present, ahead
 from dosetwin.twins.policies.regimen_schedule import Regimen, future_doses, recent_doses, running_regimen
 from dosetwin.twins.population_model import PopulationModel
 from dosetwin.twins.precision import double_precision
@@ -62,7 +62,9 @@ class Outlook:
         future = self.future
         if chosen is not None:
             future = np.take_along_axis(future, np.asarray(chosen)[:, None, None, None], axis=2)
-        call = _simulator(self.model.structure)
+        structure = self.model.structure
+        assert isinstance(structure, Linear)
+        call = _simulator(structure)
         n = len(self.now_h)
         parts: list[Ahead] = []
         for rows, count in filled(n):
@@ -101,27 +103,31 @@ def look_ahead(
         last = begun[-1] if begun else -np.inf
         future[i], trough[i] = future_doses(regimens[i], last, now_h[i], horizon_h, most)
         recent[i] = recent_doses(patient.doses, now_h[i], RECENT)
-    leaves: list[npt.NDArray[Any]] = []
-    estimate, locate = estimator(model), _locator(model.structure)
-    for batch in batches(model, arrays):
-        rows = batch.rows
+    structure, call = model.structure, estimators(model.root)
+    assert isinstance(structure, Linear)
+    theta, x, depot, effective, converged = _blank(structure, n)
+    for batch in batches(model, arrays, now_h.tolist()):
         with double_precision():
-            found = estimate(batch.history, model.loading, noise[rows])
-            here = locate(batch.history, model.loading, found.posterior, now_h[rows])
-            got = (here.theta, *here.state, found.posterior.effective, found.mode.converged)
-            values = [np.asarray(leaf)[: batch.count] for leaf in got]
-        if not leaves:
-            leaves = [np.empty((n, *value.shape[1:]), value.dtype) for value in values]
-        for whole, value in zip(leaves, values, strict=True):
-            whole[batch.index] = value
-    theta, x, depot, effective, converged = leaves
+            found = call.estimate(model.population, batch.program, noise[batch.rows])
+            here = call.locate(model.population, batch.program, found.samples, batch.asked)
+            amounts = np.asarray(here.amounts)[: batch.count]
+            for k, name in enumerate(structure.parameters):
+                if name in here.parameters:
+                    theta[batch.index, :, k] = np.asarray(here.parameters[name])[: batch.count]
+            effective[batch.index] = np.asarray(found.samples.effective)[: batch.count]
+            converged[batch.index] = np.asarray(found.mode.converged)[: batch.count]
+        x[batch.index] = amounts[..., -structure.size :]
+        if structure.absorption == "first_order":
+            depot[batch.index] = amounts[..., 0]
     now = Present(cast("Any", theta), State(cast("Any", x), cast("Any", depot)))
     return Outlook(model, now_h, now, recent, future, trough - now_h[:, None], regimens, effective, converged)
 
 
-@cache
-def _locator(structure: Linear) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(partial(present, structure), in_axes=(0, None, 0, 0)))
+def _blank(structure: Linear, n: int) -> tuple[Values, Values, Values, Values, npt.NDArray[np.bool_]]:
+    """Parameters (1 where the model has none, as F), amounts, depot, effective samples, converged."""
+    theta = np.ones((n, SAMPLES, len(structure.parameters)))
+    x, depot = np.zeros((n, SAMPLES, structure.size)), np.zeros((n, SAMPLES))
+    return theta, x, depot, np.zeros(n), np.zeros(n, np.bool_)
 
 
 @cache

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
+from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -56,6 +59,16 @@ def individual_parameters(
         varies = parameter.variability or parameter.occasion
         setattr(p, parameter.name, varies.apply(value, change) if varies else value)
     return p
+
+
+@cache
+def parameters(root: PopulationModel) -> Callable[..., dict[str, Array]]:
+    """Compiled: (population, rows [B, ...], z [B, Z]) -> each parameter [B, E]; in double precision."""
+
+    def one(population: Population, rows: Rows, z: Array) -> dict[str, Array]:
+        return vars(individual_parameters(root, population, rows, z))
+
+    return cast("Callable[..., dict[str, Array]]", jax.jit(jax.vmap(one, in_axes=(None, 0, 0))))
 
 
 def _effect(model: PopulationModel, i: int, c: SimpleNamespace, p: SimpleNamespace) -> Any:

@@ -30,7 +30,7 @@ def predicted(
 ) -> Float[Array, " N"]:
     """The prediction f of every observation record of one subject, for standard normal z."""
     p = individual_parameters(model, population, program.rows, z)
-    outputs, _ = run(model, program, p, steady=steady)
+    outputs = run(model, program, p, steady=steady).outputs
     place = program.observations.event
     own = jnp.asarray(program.events.row)[place]
     one_row = program.rows.occasion.shape[0] == 1
