@@ -44,7 +44,7 @@ class _Both(NamedTuple):
 class AbsorbedLinear:
     """`model` (a `Linear`, or any `LinearSystem` that is empty without doses) with an input function.
 
-    AbsorbedLinear(one_compartment("first_order"), SavicTransit("depot")) is Savic's model: n, MTT, ka, CL, V1.
+    AbsorbedLinear(one_compartment("first_order"), SavicTransit()) is Savic's model: n, MTT, ka, CL, V1.
     A dose with a RATE is an ordinary infusion; one into another compartment enters plainly.
     """
 

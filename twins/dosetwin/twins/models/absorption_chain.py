@@ -12,6 +12,7 @@ J Pharmacokinet Biopharm 20:421 (parallel first- and zero-order absorption).
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Literal
 
 from dosetwin.twins.models.disposition import Disposition
