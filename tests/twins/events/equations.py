@@ -33,7 +33,8 @@ def concentrations(size: int, depot: bool) -> Callable[[float, Vector, Row], Vec
     """Amounts by volumes, the central compartment first."""
 
     def observe(t: float, x: Vector, p: Row) -> Vector:
-        return x[1 if depot else 0 :] / np.array([p[name] for name in ("V1", "V2", "V3")[:size]])
+        volumes = np.array([p[name] for name in ("V1", "V2", "V3")[:size]])
+        return np.asarray(x[1 if depot else 0 :] / volumes, np.float64)
 
     return observe
 
@@ -42,3 +43,9 @@ def michaelis_menten(t: float, x: Vector, p: Mapping[str, float]) -> Vector:
     """dA/dt = -Vmax C / (Km + C), C = A / V1, after a depot; Vmax in amount/h."""
     c = x[1] / p["V1"]
     return np.array([-p["ka"] * x[0], p["ka"] * x[0] - p["Vmax"] * c / (p["Km"] + c)])
+
+
+def inhibited_production(t: float, x: Vector, p: Row) -> Vector:
+    """dA/dt = -CL C, dR/dt = kin (1 - C / (IC50 + C)) - kout R."""
+    c = x[0] / p["V1"]
+    return np.array([-p["CL"] * c, p["kin"] * (1 - c / (p["IC50"] + c)) - p["kout"] * x[1]])

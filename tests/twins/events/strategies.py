@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from dosetwin.twins.data.subject import Subject
+from dosetwin.twins.data.subject import Codes, Subject, Values
 from dosetwin.twins.models.structure import Structure
 from dosetwin.twins.population_model import Additive, Interpolation, Observed, Parameter, PopulationModel
 
@@ -38,7 +38,10 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "V3": (10.0, 250.0),
         "ka": (0.15, 4.0),
         "Vmax": (40.0, 120.0),
-        "Km": (0.5, 20.0),
+        "Km": (0.5, 8.0),
+        "kin": (1.0, 20.0),
+        "kout": (0.2, 1.0),
+        "IC50": (0.5, 10.0),
     }
 )
 
@@ -127,14 +130,15 @@ def parameter_sets(draw: st.DrawFn, structure: Structure) -> dict[str, float]:
 
 
 @st.composite
-def doses(draw: st.DrawFn, compartments: int, most: float, steady_states: bool) -> dict[str, float]:
+def doses(draw: st.DrawFn, compartments: int, most: float) -> dict[str, float]:
     """A dose: by bolus, given rate, given duration, modelled rate or duration; single, repeated, steady."""
     kind = draw(st.sampled_from(("bolus", "bolus", "rate", "duration", "-1", "-2")))
-    interval = draw(st.sampled_from(INTERVALS))
-    steady = draw(st.sampled_from((0, 0, 1, 2))) if steady_states else 0
+    interval = draw(st.sampled_from(INTERVALS[-2:] if most else INTERVALS))
+    steady = draw(st.sampled_from((0, 0, 1, 2)))
     additional = draw(st.integers(0, MORE))
     amount = draw(st.sampled_from((10.0, 50.0, 100.0))) * (1.0 if not steady else interval / 24)
-    amount = min(amount, most * interval) if most else amount
+    if steady and most:
+        amount = min(amount, most * interval)
     length = draw(
         st.sampled_from((0.25, 1.0, 0.777, 0.5 * interval, interval, 1.5 * interval, 2.8 * interval))
     )
@@ -148,7 +152,7 @@ def doses(draw: st.DrawFn, compartments: int, most: float, steady_states: bool) 
         "interval": interval if steady or additional else 0.0,
         "additional": additional,
     }
-    if steady and kind in ("rate", "-1") and draw(st.integers(0, 3)) == 0:
+    if steady and kind in ("rate",) + ("-1",) * (not most) and draw(st.integers(0, 3)) == 0:
         dose.update(amount=0.0, interval=0.0, additional=0, rate=-1.0 if kind == "-1" else 5.0)
     return dose
 
@@ -158,13 +162,13 @@ def cases(
     draw: st.DrawFn,
     structure: Structure,
     *,
-    steady_states: bool = True,
     varying: bool = True,
     most: float = 0.0,
 ) -> Case:
     """A subject with up to RECORDS records; the last one is an observation.
 
-    `varying`: parameters may change between records. `most`: the highest mean dose rate (0: no limit).
+    `varying`: parameters may change between records. `most`: the highest mean rate of steady-state doses,
+    for a saturable elimination (0: no limit).
     """
     sets = draw(st.lists(parameter_sets(structure), min_size=1, max_size=3 if varying else 1))
     size = draw(st.integers(2, RECORDS))
@@ -181,7 +185,7 @@ def cases(
         record: dict[str, float] = {"time": time, "evid": evid}
         if evid in (1, 4):
             given += 1
-            record |= draw(doses(len(structure.compartments), most, steady_states))
+            record |= draw(doses(len(structure.compartments), most))
         for name in (
             "time",
             "evid",
@@ -201,11 +205,14 @@ def cases(
 def case(columns: Mapping[str, list[float]], rows: list[dict[str, float]], id: str = "1") -> Case:
     """A subject from its columns and the parameters of its records."""
     R = len(rows)
-    kinds = {name: np.array(columns.get(name, [0.0] * R), np.float64) for name in columns}
-    whole = ("evid", "compartment", "steady_state", "additional")
-    zeros, missing = np.zeros(R), np.full(R, np.nan)
-    real = {name: kinds.get(name, zeros) for name in ("time", "amount", "rate", "duration", "interval")}
-    codes = {name: kinds.get(name, zeros).astype(np.int64) for name in whole}
+
+    def real(name: str) -> Values:
+        return np.array(columns.get(name, [0.0] * R), np.float64)
+
+    def whole(name: str) -> Codes:
+        return real(name).astype(np.int64)
+
+    missing = np.full(R, np.nan)
     return Case(
         Subject(
             id=id,
@@ -216,8 +223,15 @@ def case(columns: Mapping[str, list[float]], rows: list[dict[str, float]], id: s
             occasion=np.ones(R, np.int64),
             row=np.arange(1, R + 1),
             covariates=MappingProxyType({n: np.array([row[n] for row in rows]) for n in rows[0]}),
-            **real,
-            **codes,
+            time=real("time"),
+            evid=whole("evid"),
+            amount=real("amount"),
+            rate=real("rate"),
+            duration=real("duration"),
+            compartment=whole("compartment"),
+            steady_state=whole("steady_state"),
+            interval=real("interval"),
+            additional=whole("additional"),
         ),
         tuple(rows),
     )
@@ -225,8 +239,8 @@ def case(columns: Mapping[str, list[float]], rows: list[dict[str, float]], id: s
 
 def largest(structure: Structure) -> Case:
     """A subject with more events than any drawn one: beside it every batch has one shape, compiled once."""
-    row = dict.fromkeys(names_of(structure), 1.0) | {"R": 100.0}
-    row |= {name: 0.0 for name in row if name.startswith("lag")}
+    row = {name: (RANGES[name][0] * RANGES[name][1]) ** 0.5 for name in structure.required if name in RANGES}
+    row |= {name: 0.0 if name.startswith("lag") else 1.0 for name in names_of(structure) if name not in row}
     dose = {
         "evid": 1.0,
         "amount": 2.0 * OVERLAP,

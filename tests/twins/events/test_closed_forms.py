@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dosetwin.twins.models.compartments import Absorption, Linear
-from dosetwin.twins.population_model import Interpolation
+from dosetwin.twins.population_model import Interpolation, PopulationModel
 from dosetwin.twins.simulation.prediction import predict
 
 from . import oracle
@@ -21,6 +21,7 @@ from .equations import concentrations, mammillary
 from .strategies import Case, cases, largest, model_of, system_of
 
 TOLERANCE = 1e-10
+MODELS: dict[tuple[Linear, Interpolation], PopulationModel] = {}
 TOGETHER = 7
 """With the largest possible patient they fill a batch of 8."""
 
@@ -42,9 +43,6 @@ def deviations(structure: Linear, interpolation: Interpolation, drawn: list[Case
         assert ours.shape == true[:, 0].shape
         worst.append(float(np.max(np.abs(ours - true[:, 0]))) / max(peak, 1e-9))
     return worst
-
-
-MODELS: dict[tuple[Linear, Interpolation], object] = {}  # type: ignore[type-arg]
 
 
 def check(data: st.DataObject, structure: Linear, interpolation: Interpolation) -> None:

@@ -69,8 +69,8 @@ def patient(records: Sequence[dict[str, Any]], structure: Linear, parameters: di
         names |= {"F_central": 1.0, "lag_central": 0.0, "D_central": 1.0, "R_central": 50.0}
     else:
         del names["ka"]
-    fields = ("time", "evid", "amount", "rate", "duration")
-    fields += ("compartment", "steady_state", "interval", "additional")
+    given = ("time", "evid", "amount", "rate", "duration")
+    fields = (*given, "compartment", "steady_state", "interval", "additional")
     columns = {name: [float(r.get(name, 0.0)) for r in records] for name in fields}
     rows = [names | parameters | {n: r[n] for n in r if n not in fields} for r in records]
     return case(columns, rows)
