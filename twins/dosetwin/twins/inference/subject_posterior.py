@@ -29,6 +29,8 @@ from dosetwin.twins.simulation.prediction import predicted
 
 Values = npt.NDArray[np.float64]
 BANDS = (0.05, 0.5, 0.95)
+REPEATS = 4
+"""Residual errors drawn around each sample, so that their chance adds little to that of the samples."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,11 @@ class SubjectPosterior:
         One row a time; columns mean (of the predictions) and the probabilities.
         """
         f = self.at(times, output=output, occasion=occasion, seed=seed)
-        shown = self.observed(f, output=output, seed=seed) if residual else f
-        table = weighted_quantiles(shown, self.weight, probabilities)
+        shown, weight = f, self.weight
+        if residual:
+            shown = self.observed(np.tile(f, (REPEATS, 1)), output=output, seed=seed)
+            weight = np.tile(weight, REPEATS) / REPEATS
+        table = weighted_quantiles(shown, weight, probabilities)
         frame = pd.DataFrame({"time": np.asarray(times, np.float64), "mean": weighted_mean(f, self.weight)})
         for probability, values in zip(probabilities, table, strict=True):
             frame[probability] = values
