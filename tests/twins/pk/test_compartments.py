@@ -12,39 +12,60 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from dosetwin.twins.data.subject import Dose, Observation, subject
 from dosetwin.twins.models.compartments import (
     Absorption,
-    Doses,
     Linear,
-    ModelError,
-    concentrations,
     one_compartment,
     three_compartment,
     two_compartment,
 )
+from dosetwin.twins.models.errors import ModelError
+from dosetwin.twins.population_model import Combined, Observed, Parameter, PopulationModel
 from dosetwin.twins.precision import double_precision
+from dosetwin.twins.simulation.prediction import predict
 
-THETA = {"CL": 4.5, "V1": 20.0, "Q2": 6.5, "V2": 38.4, "Q3": 0.9, "V3": 80.0, "ka": 0.9, "D": 2.5, "F": 0.8}
-CHANGED = {"CL": 2.1, "V1": 25.0, "Q2": 5.0, "V2": 30.0, "Q3": 1.4, "V3": 60.0, "ka": 1.7, "D": 1.5, "F": 0.8}
+THETA = {"CL": 4.5, "V1": 20.0, "Q2": 6.5, "V2": 38.4, "Q3": 0.9, "V3": 80.0, "ka": 0.9, "D": 2.5}
+THETA |= {"F": 0.8, "F_central": 0.8}
+CHANGED = {"CL": 2.1, "V1": 25.0, "Q2": 5.0, "V2": 30.0, "Q3": 1.4, "V3": 60.0, "ka": 1.7, "D": 1.5}
+CHANGED |= {"F": 0.8, "F_central": 0.8}
 # bolus, infusion, a rate that a change of covariates interrupts, a bolus after it
 DOSES = [(0.0, 0.0, 500.0, 0.0), (6.0, 1.5, 0.0, 300.0), (11.0, 40.0, 0.0, 20.0), (30.0, 0.0, 200.0, 0.0)]
-CHANGES = np.array([-1.0, 24.0, np.inf, np.inf])
 TIMES = np.array([0.5, 2.0, 5.9, 6.7, 9.0, 12.0, 23.9, 24.0, 26.0, 30.0, 33.0, 48.0, 70.0])
 
 
-def ours(structure: Linear, stretches: int) -> np.ndarray:
-    with double_precision():
-        rows = [[values[name] for name in structure.parameters] for values in (THETA, CHANGED)]
-        theta = np.array([rows[0], rows[1], rows[1], rows[1]][:stretches])
-        found = concentrations(
-            structure,
-            jnp.asarray(theta),
-            jnp.asarray(CHANGES[:stretches]),
-            Doses(*(jnp.asarray(column) for column in np.array(DOSES).T)),
-            jnp.asarray(TIMES),
-        )
-        assert found.dtype == np.float64
-        return np.asarray(found)
+def model(structure: Linear, changing: bool) -> PopulationModel:
+    """THETA, and CHANGED from 24 h on where it changes."""
+
+    def values(name: str) -> Any:
+        return lambda c: np.where(c.changed > 0, CHANGED[name], THETA[name])
+
+    names = [*structure.required, "F", *(["F_central"] if structure.absorption == "first_order" else [])]
+    return PopulationModel(
+        structure,
+        tuple(
+            Parameter(
+                name, THETA[name], "1", covariates=values(name) if changing else None, absolute=changing
+            )
+            for name in names
+        ),
+        Observed("drug", "mg/L", error=Combined(additive=1.0)),
+        source="made up for the test",
+        interpolation="last_value_forward",
+    )
+
+
+def ours(structure: Linear, changing: bool) -> np.ndarray:
+    # a given duration keeps its length under bioavailability: the rate is scaled, as in the oracle
+    central = structure.compartments.index("central") + 1
+    doses = [
+        Dose(start, amount + rate * duration, duration=duration, compartment=central if rate else 0)
+        for start, duration, amount, rate in DOSES
+    ]
+    told = subject("one", doses, [Observation(t) for t in TIMES], {"changed": [(-1.0, 0.0), (24.0, 1.0)]})
+    found = predict(model(structure, changing), [told])[0]
+    assert found.dtype == np.float64
+    return found
 
 
 def derivative(structure: Linear, values: dict[str, float], rate: float, t: Any, y: Any) -> list[Any]:
@@ -60,11 +81,11 @@ def derivative(structure: Linear, values: dict[str, float], rate: float, t: Any,
     return dy
 
 
-def integrated(structure: Linear, stretches: int) -> np.ndarray:
+def integrated(structure: Linear, changing: bool) -> np.ndarray:
     """Piece by piece between all changes; a bolus counts after a level drawn at its time."""
 
     def values_at(t: float) -> dict[str, float]:
-        return CHANGED if stretches > 1 and t >= 24.0 else THETA
+        return CHANGED if changing and t >= 24.0 else THETA
 
     spans: list[tuple[float, float, float]] = []
     boluses: list[tuple[float, float]] = []
@@ -101,25 +122,18 @@ def integrated(structure: Linear, stretches: int) -> np.ndarray:
 
 @pytest.mark.parametrize("absorption", ["none", "first_order", "zero_order"])
 @pytest.mark.parametrize("make", [one_compartment, two_compartment, three_compartment])
-@pytest.mark.parametrize("stretches", [1, 4])
-def test_closed_forms_agree_with_scipy(make: Any, absorption: Absorption, stretches: int) -> None:
+@pytest.mark.parametrize("changing", [False, True])
+def test_closed_forms_agree_with_scipy(make: Any, absorption: Absorption, changing: bool) -> None:
     structure = make(absorption)
-    np.testing.assert_allclose(ours(structure, stretches), integrated(structure, stretches), rtol=1e-8)
+    np.testing.assert_allclose(ours(structure, changing), integrated(structure, changing), rtol=1e-9)
 
 
 def test_closed_form_agrees_with_diffrax() -> None:
     structure = three_compartment("first_order")
-    doses = [(0.0, 0.0, 500.0, 0.0)]
     times = np.array([0.25, 1.0, 4.0, 24.0, 100.0])
+    told = subject("one", [Dose(0.0, 500.0)], [Observation(t) for t in times])
+    found = predict(model(structure, False), [told])[0]
     with double_precision():
-        theta = jnp.array([[THETA[name] for name in structure.parameters]])
-        found = concentrations(
-            structure,
-            theta,
-            jnp.array([-1.0]),
-            Doses(*(jnp.asarray(c) for c in np.array(doses).T)),
-            jnp.asarray(times),
-        )
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, _: jnp.stack(derivative(structure, THETA, 0.0, t, y))),
             diffrax.Dopri8(),
@@ -140,14 +154,10 @@ def test_absorption_as_fast_as_elimination_is_regular(ka: float) -> None:
     """The textbook formula divides by ka - k; the limit there is k t e^{-k t}."""
     structure = one_compartment("first_order")
     k, t = 4.5 / 20.0, np.array([0.1, 1.0, 10.0])
-    with double_precision():
-        found = concentrations(
-            structure,
-            jnp.array([[4.5, 20.0, ka, 1.0]]),
-            jnp.array([-1.0]),
-            Doses(*(jnp.asarray(c) for c in np.array([(0.0, 0.0, 20.0, 0.0)]).T)),
-            jnp.asarray(t),
-        )
+    parameters = tuple(Parameter(name, value, "1") for name, value in (("CL", 4.5), ("V1", 20.0), ("ka", ka)))
+    seen = Observed("drug", "mg/L", error=Combined(additive=1.0))
+    told = subject("one", [Dose(0.0, 20.0)], [Observation(at) for at in t])
+    found = predict(PopulationModel(structure, parameters, seen, source="made up"), [told])[0]
     if abs(ka / k - 1) < 1e-8:
         expected = k * t * np.exp(-k * t)
     else:

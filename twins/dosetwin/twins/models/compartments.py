@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -313,61 +312,3 @@ def propagate(
     carried = (m.projector * state.x).sum(axis=2)
     x = (decayed[:, None] * carried + entered[:, None] * m.projector[:, :, 0]).sum(axis=0)
     return State(x, depot)
-
-
-def concentration(
-    structure: Linear,
-    m: Modes,
-    state: State,
-    doses: Doses,
-    start_h: Float[Array, ""],
-    t_h: Float[Array, ""],
-) -> Float[Array, ""]:
-    """Central concentration at t_h: amount / V1."""
-    return propagate(structure, m, state, doses, start_h, t_h).x[0] / m.V1
-
-
-def states_at_changes(
-    structure: Linear, theta: Float[Array, "E P"], changes_h: Float[Array, " E"], doses: Doses
-) -> tuple[Modes, State]:
-    """Modes and amounts at the start of each stretch of constant parameters, E stretches.
-
-    `changes_h` ascends; the first is before every dose, and padding stretches start at infinity.
-    """
-    per_stretch = jax.vmap(lambda row: modes(structure, row))(theta)
-    empty = State(jnp.zeros(structure.size, theta.dtype), jnp.zeros((), theta.dtype))
-    starts = jax.tree.map(lambda leaf: jnp.zeros((theta.shape[0], *leaf.shape), leaf.dtype), empty)
-
-    def step(k: Array, known: State) -> State:
-        m, state = jax.tree.map(lambda leaf: leaf[k], (per_stretch, known))
-        following = propagate(structure, m, state, doses, changes_h[k], changes_h[k + 1])
-        stored: State = jax.tree.map(lambda leaf, new: leaf.at[k + 1].set(new), known, following)
-        return stored
-
-    # as many turns as there are changes, not as there is padding; this allows forward differentiation only
-    changes = jnp.sum(jnp.isfinite(changes_h)) - 1
-    return per_stretch, jax.lax.fori_loop(0, changes, step, starts)
-
-
-def concentrations(
-    structure: Linear,
-    theta: Float[Array, "E P"],
-    changes_h: Float[Array, " E"],
-    doses: Doses,
-    t_h: Float[Array, " N"],
-) -> Float[Array, " N"]:
-    """Central concentrations at times t_h under parameters that are constant between `changes_h`.
-
-    A bolus at exactly t_h counts as given after it: a trough drawn when the dose is hung is a trough.
-    """
-    per_stretch, starts = states_at_changes(structure, theta, changes_h, doses)
-
-    def at(t: Float[Array, ""]) -> Float[Array, ""]:
-        if theta.shape[0] == 1:
-            m, state = jax.tree.map(lambda leaf: leaf[0], (per_stretch, starts))
-            return concentration(structure, m, state, doses, jnp.minimum(changes_h[0], t), t)
-        k = jnp.maximum(jnp.searchsorted(changes_h, t, side="right") - 1, 0)
-        m, state = jax.tree.map(lambda leaf: leaf[k], (per_stretch, starts))
-        return concentration(structure, m, state, doses, jnp.minimum(changes_h[k], t), t)
-
-    return jax.vmap(at)(t_h)
