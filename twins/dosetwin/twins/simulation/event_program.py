@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -130,6 +131,7 @@ class Entries:
     """Index of the compartment that an input fills."""
 
 
+@cache
 def entries(model: PopulationModel) -> Entries:
     """The structure's inputs, numbered."""
     structure = model.structure
@@ -143,6 +145,7 @@ def entries(model: PopulationModel) -> Entries:
     return Entries(tuple(flat), tuple(places), tuple(names.index(way.compartment) for way in flat))
 
 
+@cache
 def moves(model: PopulationModel) -> bool:
     """Whether the times of events depend on individual parameters.
 
@@ -227,9 +230,8 @@ def write_program(model: PopulationModel, subject: Subject) -> Written:
         elif evid != RESET:
             writer.records.append((at, NOTHING, 0, AT_ONCE, 0.0, 0.0, own, i, True, 0, 0.0))
     table = [*writer.before, *writer.records]
-    events = Events(
-        *(np.array(column, kind) for column, kind in zip(_columns(table, 11), _EVENT_KINDS, strict=True))
-    )
+    numbers = np.array(table, np.float64).reshape(-1, len(_EVENT_KINDS)).T
+    events = Events(*(column.astype(kind) for column, kind in zip(numbers, _EVENT_KINDS, strict=True)))
     if not moves(model):
         order = np.argsort(_actual(events), kind="stable")
         place = np.empty_like(order)
@@ -247,9 +249,8 @@ def write_program(model: PopulationModel, subject: Subject) -> Written:
         lower=np.where(np.isfinite(subject.lower[source]), subject.lower[source], np.nan),
         mask=np.isfinite(subject.dv[source]).astype(np.float64),
     )
-    steady = Steady(
-        *(np.array(c, kind) for c, kind in zip(_columns(writer.steady, 8), _STEADY_KINDS, strict=True))
-    )
+    numbers = np.array(writer.steady, np.float64).reshape(-1, len(_STEADY_KINDS)).T
+    steady = Steady(*(column.astype(kind) for column, kind in zip(numbers, _STEADY_KINDS, strict=True)))
     return Written(events, steady, rows, observations)
 
 
@@ -257,7 +258,7 @@ def _actual(events: Events) -> npt.NDArray[np.float64]:
     """When events happen, where no parameter moves them."""
     given = np.where(events.given > 0, events.given, 1.0)
     length = np.where(events.how == GIVEN_RATE, events.amount / given, events.given)
-    stops = np.isin(events.action, (STOP, STEADY_STOP))
+    stops = (events.action == STOP) | (events.action == STEADY_STOP)
     delay = np.where(stops, length + events.shift, 0.0)
     actual: npt.NDArray[np.float64] = events.time + np.maximum(delay, 0.0)
     return actual
@@ -288,14 +289,10 @@ _STEADY_KINDS: tuple[Any, ...] = (
 )
 
 
-def _columns(table: Sequence[tuple[Any, ...]], width: int) -> list[Any]:
-    return list(zip(*table, strict=True)) if table else [()] * width
-
-
 def _monotone(subject: Subject) -> npt.NDArray[np.float64]:
     """Times that never fall: a reset may start the clock again, which moves the later ones on."""
     clock = subject.time.astype(np.float64).copy()
-    for i in range(1, len(clock)):
+    for i in (np.flatnonzero(np.diff(clock) < 0) + 1).tolist():
         if clock[i] < clock[i - 1]:
             if subject.evid[i] not in (RESET, RESET_AND_DOSE):
                 raise RecordError(
