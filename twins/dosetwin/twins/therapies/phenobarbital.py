@@ -3,7 +3,8 @@
 Model: Völler 2017, Eur J Pharm Sci 109S:S90, doi:10.1016/j.ejps.2017.05.026 (53 preterm and term newborns in
 the Netherlands), as deposited at the DDMoRe repository, DDMODEL00000256. The recorded data set that `dosetwin
 replay phenobarb` streams is Grasela & Donn's (1985, doi:10.1159/000457062): their published parameters, kept
-here for comparison, were estimated on those very newborns and are not used. See docs/models/phenobarbital.md.
+here for comparison and for fits, were estimated on those very newborns and are not used by the twins. See
+docs/models/phenobarbital.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from types import MappingProxyType
 
-import numpy as np
+import jax.numpy as jnp
 
 from dosetwin.twins.estimators.history_bank import HistoryBank
 from dosetwin.twins.models.compartments import one_compartment
@@ -50,18 +51,23 @@ VOLLER_2017 = PopulationModel(
 GRASELA_1985 = PopulationModel(
     structure=one_compartment(),
     parameters=(
+        Parameter("apgar_effect", 0.13, "1"),
         Parameter("CL", 0.0047, "L/h", variability=LogNormal.from_cv(0.19), covariates=lambda c: c.weight),
         Parameter(
             "V1",
             0.96,
             "L",
             variability=LogNormal.from_cv(0.16),
-            covariates=lambda c: c.weight * np.where(c.apgar < 5, 1.13, 1.0),
+            covariates=lambda c, p: c.weight * jnp.where(c.apgar < 5, 1 + p.apgar_effect, 1.0),
         ),
     ),
     observed=Observed("phenobarbital", "mg/L", error=Combined(proportional=math.sqrt(0.01324))),
     source="Grasela & Donn 1985, doi:10.1159/000457062 (estimated on the replayed newborns)",
+    name="phenobarbital",
 )
+"""CL and V1 are per kg; V1 is larger by `apgar_effect` where the Apgar score is below 5."""
+FITTED = GRASELA_1985
+"""What `dosetwin fit --model phenobarbital` takes."""
 
 COVARIATES = (
     CovariateNeed("age", "a", 0, 0.2),
