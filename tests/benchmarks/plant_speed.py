@@ -111,8 +111,8 @@ def record(people: list[dict[str, Any]], path: Path) -> None:
     path.write_text(f'{{"source": "{source}", "people": [\n{lines}\n]}}\n')
 
 
-def measured(n: int, rounds: int) -> tuple[float, float]:
-    """Patient-days a second of wall time and of processor time, best round; compiled before."""
+def day(n: int) -> tuple[diabetes.DiabetesParameters, diabetes.DiabetesState, DiabetesSchedule]:
+    """`n` adults at their basal state, and a day for them."""
     adults = sample_population(jax.random.key(1), n)
     minute = np.arange(MINUTES)[:, None]
     bolus = np.isin(minute, (420, 750, 1110))
@@ -123,43 +123,52 @@ def measured(n: int, rounds: int) -> tuple[float, float]:
         jax.random.normal(jax.random.key(2), (MINUTES, n)),
         jnp.zeros(n),
     )
-    start = diabetes.initial(adults)
-    wall, busy = [], []
-    for _ in range(rounds + 1):
-        a, b = time.perf_counter(), time.process_time()
-        simulate(adults, start, schedule)
-        wall.append(time.perf_counter() - a)
-        busy.append(time.process_time() - b)
-    return n / min(wall[1:]), n / min(busy[1:])
+    return adults, diabetes.initial(adults), schedule
 
 
-def measured_rk4(rounds: int) -> tuple[float, float]:
-    """The same for classical Runge-Kutta of all 13 states in steps of a minute, in one compiled loop."""
-    adults = sample_population(jax.random.key(1), BLOCK)
-    insulin, carbohydrate, one = adults.basal_U_per_h / 60.0, jnp.full(BLOCK, 0.1), jnp.ones(BLOCK)
+@jax.jit
+def rk4(
+    p: diabetes.DiabetesParameters, state: diabetes.DiabetesState, schedule: DiabetesSchedule
+) -> tuple[jax.Array, jax.Array]:
+    """The same day by classical Runge-Kutta of all 13 states; plasma and interstitial glucose."""
 
-    @jax.jit
-    def day(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(s: diabetes.DiabetesState, now: Any) -> Any:
+        k, insulin, carbohydrate, noise = now
+        drift = diabetes.drifted(p, s.drift, noise, 1.0)
+        S = diabetes.sensitivity(p, drift, schedule.start_hour + k / 60.0)
+        Dm = diabetes.meal_size_mg(s.x[0] + s.x[1], s.Dm, s.eating, carbohydrate, 1.0)
+
         def slope(x: jax.Array) -> jax.Array:
-            return diabetes.derivative(adults, x, 60_000.0 * one, insulin, carbohydrate, one)
+            return diabetes.derivative(p, x, Dm, insulin, carbohydrate, S)
 
-        def step(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-            k_1 = slope(x)
-            k_2 = slope(x + 0.5 * k_1)
-            k_3 = slope(x + 0.5 * k_2)
-            x = x + (k_1 + 2.0 * k_2 + 2.0 * k_3 + slope(x + k_3)) / 6.0
-            return x, x[3] / adults.Vg
+        k_1 = slope(s.x)
+        k_2 = slope(s.x + 0.5 * k_1)
+        k_3 = slope(s.x + 0.5 * k_2)
+        x = s.x + (k_1 + 2.0 * k_2 + 2.0 * k_3 + slope(s.x + k_3)) / 6.0
+        return diabetes.DiabetesState(x, Dm, carbohydrate > 0, drift), (x[3] / p.Vg, x[12] / p.Vg)
 
-        return jax.lax.scan(step, x, None, length=MINUTES)
+    inputs = (schedule.insulin_U_per_min, schedule.carbohydrate_g_per_min, schedule.noise)
+    trace: tuple[jax.Array, jax.Array] = jax.lax.scan(step, state, (jnp.arange(MINUTES), *inputs))[1]
+    return trace
 
-    start = diabetes.initial(adults).x
-    wall, busy = [], []
+
+def measured(n: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Patient-days a second of wall time and of processor time, best of rounds that take turns."""
+    given = day(n)
+    ways: dict[str, Any] = {
+        "dosetwin": lambda: simulate(*given).plasma_mg_dL,
+        "plain RK4": lambda: rk4(*given)[0],
+    }
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
-        a, b = time.perf_counter(), time.process_time()
-        jax.block_until_ready(day(start))  # type: ignore[no-untyped-call]  # JAX leaves it untyped
-        wall.append(time.perf_counter() - a)
-        busy.append(time.process_time() - b)
-    return BLOCK / min(wall[1:]), BLOCK / min(busy[1:])
+        for name, way in ways.items():
+            a, b = time.perf_counter(), time.process_time()
+            way().block_until_ready()
+            spent[name].append((time.perf_counter() - a, time.process_time() - b))
+    return {
+        name: (n / min(wall for wall, _ in times[1:]), n / min(busy for _, busy in times[1:]))
+        for name, times in spent.items()
+    }
 
 
 def main() -> None:
@@ -182,11 +191,8 @@ def main() -> None:
     rates = {}
     for n in sorted({BLOCK, asked.patients}):
         rates[n] = measured(n, asked.rounds)
-        wall, busy = rates[n]
-        print(f"dosetwin, {n:6d} adults      {wall:9,.0f} patient-days/s   {busy:9,.0f} a processor second")
-    wall, busy = measured_rk4(asked.rounds)
-    print(f"plain RK4, {BLOCK:4d} adults      {wall:9,.0f} patient-days/s   {busy:9,.0f} a processor second")
-    print(f"  ratio {rates[BLOCK][1] / busy:.1f} by processor time")
+        for name, (wall, busy) in rates[n].items():
+            print(f"{name:10s} {n:6d} adults   {wall:10,.0f} patient-days/s {busy:10,.0f} a processor second")
     if python is None:
         return
     people = peer(python, asked.peer)
@@ -194,8 +200,8 @@ def main() -> None:
     for name, key in (("as published", "seconds"), ("plain parameters", "light_seconds")):
         wall = days / sum(person[key]["wall"] for person in people)
         busy = days / sum(person[key]["processor"] for person in people)
-        print(f"simglucose, {name:16s} {wall:9,.3f} patient-days/s   {busy:9,.3f} a processor second")
-        best = rates[asked.patients]
+        print(f"simglucose, {name:16s}{wall:10,.3f} patient-days/s {busy:10,.3f} a processor second")
+        best = rates[asked.patients]["dosetwin"]
         print(f"  ratio {best[0] / wall:,.0f} by wall time, {best[1] / busy:,.0f} by processor time")
     plasma, sensed = ours(people)
     for name, mine, theirs in (("plasma", plasma, "plasma_mg_dL"), ("sensor", sensed, "subcutaneous_mg_dL")):

@@ -176,7 +176,10 @@ def sensitivity(
     parameters: DiabetesParameters, drift: Float[Array, " n"], hour: Float[Array, " n"]
 ) -> Float[Array, " n"]:
     """exp(drift) (1 - dawn exp(-((h - 6)/2)^2 / 2)), h the local hour; the dip is the dawn phenomenon."""
-    distance = jnp.mod(hour - DAWN_HOUR + 12.0, 24.0) - 12.0
+    shifted = hour - DAWN_HOUR + 12.0
+    distance = (
+        shifted - 24.0 * jnp.floor(shifted / 24.0) - 12.0
+    )  # a remainder would be a library call a patient
     dip = parameters.dawn * jnp.exp(-0.5 * (distance / DAWN_WIDTH_H) ** 2)
     return jnp.exp(drift) * (1.0 - dip)
 
