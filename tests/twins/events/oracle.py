@@ -30,7 +30,7 @@ Method = Literal["exponential", "DOP853", "Radau"]
 CYCLES = 1000
 """A steady state that needs more repetitions is none."""
 SETTLED = 1e-10
-"""A cycle that changes less, relative to the largest amount, changes nothing."""
+"""A cycle that changes less, relative to the largest amount (at least 0.1), changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def endless_state(system: System, p: Row, rate: Vector) -> Vector:
     x, length = system.start(p), 1.0
     for _ in range(60):
         new = flow(system, p, x, rate, 0.0, length)
-        if np.all(np.abs(new - x) <= SETTLED * np.abs(new).max()):
+        if np.all(np.abs(new - x) <= SETTLED * (np.abs(new).max() + 0.1)):
             return new
         x, length = new, 2 * length
     raise AssertionError("no steady state of this infusion")
@@ -261,7 +261,7 @@ def periodic_state(system: System, p: Row, entries: Sequence[Entry], interval: f
     x = system.start(p)
     for _ in range(CYCLES):
         new = cycle(x)
-        if np.all(np.abs(new - x) <= SETTLED * np.abs(new).max()):
+        if np.all(np.abs(new - x) <= SETTLED * (np.abs(new).max() + 0.1)):
             return new
         x = new
     raise AssertionError("no steady state of this dose")

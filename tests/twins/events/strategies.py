@@ -38,7 +38,7 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "V3": (10.0, 250.0),
         "ka": (0.15, 4.0),
         "Vmax": (40.0, 120.0),
-        "Km": (0.5, 8.0),
+        "Km": (2.0, 8.0),
         "kin": (1.0, 20.0),
         "kout": (0.2, 1.0),
         "IC50": (0.5, 10.0),
