@@ -13,7 +13,7 @@ The right-hand side is taken apart, from where things come to where they go:
 
 Each of the 13 states is one contiguous vector over the patients. At 1 min it is as accurate as Runge-Kutta on
 everything. Compiled for a CPU, a step is 34 kernels and 15 copies (Runge-Kutta: 79 and 3). Their number
-bounds it more than the arithmetic: a kernel of one multiplication and addition takes nearly as long as a tanh.
+bounds it more than the arithmetic: a kernel of one multiply-add takes nearly as long as a tanh.
 
 Sources: Cox & Matthews 2002, J Comput Phys 176:430, doi:10.1006/jcph.2002.6995 (ETD2RK, the phi functions);
 Hochbruck & Ostermann 2010, Acta Numerica 19:209, doi:10.1017/S0962492910000048.
