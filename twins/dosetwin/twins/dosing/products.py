@@ -43,6 +43,10 @@ class Limits:
     highest_rate: float = math.inf
     day: float = 24.0
 
+    def __post_init__(self) -> None:
+        if not (0 < self.highest_dose < math.inf and self.day > 0):
+            raise ModelError(f"found {self}; expected a finite highest dose and a day, both above 0")
+
     def allow(self, regimen: Regimen) -> bool:
         """Whether a regimen stays within all of them; a loading dose counts to its day."""
         largest = max(regimen.amount, regimen.loading)
@@ -108,17 +112,18 @@ def feasible_amounts(products: Sequence[Product], limits: Limits) -> dict[float,
         grown: dict[float, tuple[float, tuple[float, ...]]] = {}
         for amount, (units, counts) in made.items():
             room = math.floor((limits.highest_dose - amount) / step + 1e-9)
-            for k in range(math.floor(min(room, product.most / product.part + 1e-9)) + 1):
+            pieces = math.floor(min(room, product.most / product.part + 1e-9))
+            if max(pieces, len(grown)) > MOST_AMOUNTS:
+                raise ModelError(
+                    f"found over {MOST_AMOUNTS} amounts that the products make up to {limits.highest_dose:g}",
+                    remedy="check strengths, parts and the highest dose",
+                )
+            for k in range(pieces + 1):
                 total = round(amount + k * step, 9)
                 option = (units + k * product.part, (*counts, k * product.part))
                 if total not in grown or option < grown[total]:
                     grown[total] = option
         made = grown
-        if len(made) > MOST_AMOUNTS:
-            raise ModelError(
-                f"found over {MOST_AMOUNTS} amounts that the products make up to {limits.highest_dose:g}",
-                remedy="check strengths, parts and the highest dose",
-            )
     floor = max(limits.lowest_dose, 0.0)
     found = {
         amount: " + ".join(f"{n:g} x {p.name}" for n, p in zip(made[amount][1], products, strict=True) if n)
