@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,3 +151,12 @@ def test_a_family_takes_another_solver() -> None:
     assert isinstance(other, ODE)
     assert other.solver == FixedStep(1.0)
     assert myelosuppression().solver == Adaptive()
+
+
+def test_the_examples_of_the_documentation_run(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[3] / "docs/models/library.md"
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, {})
+    printed = capsys.readouterr().out
+    assert "('ka', 'CL', 'V1', 'ke0')" in printed
+    assert "response: " in printed

@@ -160,6 +160,11 @@ def test_a_solver_that_gives_up_says_nan() -> None:
     structure = model(Adaptive("rodas5p", most_steps=3))
     with pytest.raises(ModelError, match=r"no finite solution at time 24.*most_steps=3"):
         numerical_error(structure, P, (1e-6, 24.0), dose=100.0)
+    for elapsed in (float("nan"), float("inf")):
+        q = {name: jnp.asarray(value) for name, value in P.items()}
+        x, now = jnp.ones(2), jnp.zeros(())
+        end = model(FixedStep(1.0)).advance(q, x, x, NO_PULSES, now, jnp.asarray(elapsed))
+        assert np.isnan(end).all()
     explicit = model(Adaptive("tsit5", most_steps=3))
     assert np.isnan(outputs(explicit, P, (24.0,), {"drug": 100.0})).all()
 

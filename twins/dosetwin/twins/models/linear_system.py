@@ -192,7 +192,8 @@ def exponential(M: Float[Array, "n n"]) -> Float[Array, "n n"]:
     s = jax.lax.stop_gradient(jnp.max(-jnp.diagonal(M)))
     s = jnp.maximum(s, 0.0)
     size = jax.lax.stop_gradient(jnp.max(jnp.abs(M + s * one).sum(axis=0)))
-    doublings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(size, 1.0))), 0, 60).astype(jnp.int32)
+    finite = jnp.where(jnp.isfinite(size), jnp.maximum(size, 1.0), 1.0)
+    doublings = jnp.clip(jnp.ceil(jnp.log2(finite)), 0, 60).astype(jnp.int32)
     scale = jnp.exp2(-doublings.astype(M.dtype))
     B = (M + s * one) * scale
     B2 = times(B, B)

@@ -25,6 +25,7 @@ from dosetwin.twins.models.errors import ModelError
 from dosetwin.twins.models.rosenbrock import first_step, rosenbrock
 
 Field = Callable[[Any, Array, Any], Array]
+MOST_FIXED_STEPS = 1e8
 
 
 class Solver(Protocol):
@@ -56,7 +57,7 @@ class FixedStep:
     """ceil(elapsed / step) equal steps of the classical Runge-Kutta method (error ~ step^4).
 
     One fused loop, and the fastest where nothing is stiff: step must stay below about 2.7 / (largest rate
-    constant). `step` is in the model's time unit.
+    constant). `step` is in the model's time unit. NaN where an interval is not finite or takes 10^8 steps.
     """
 
     step: float
@@ -75,7 +76,9 @@ class FixedStep:
         elapsed: Float[Array, ""],
     ) -> Float[Array, " n"]:
         """As many equal steps as fit."""
-        count = jnp.maximum(jnp.ceil(jax.lax.stop_gradient(elapsed) / self.step), 1.0)
+        steps = jnp.ceil(jax.lax.stop_gradient(elapsed) / self.step)
+        possible = steps < MOST_FIXED_STEPS
+        count = jnp.where(possible, jnp.maximum(steps, 1.0), 1.0)
         h = elapsed / count
 
         def advance(i: Array, x: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -88,7 +91,7 @@ class FixedStep:
             return after
 
         end: Array = jax.lax.fori_loop(0, count.astype(jnp.int32), advance, x)
-        return end
+        return jnp.where(possible, end, jnp.nan)
 
     def refined(self) -> FixedStep:
         """Half the step."""
