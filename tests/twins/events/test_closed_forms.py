@@ -51,7 +51,7 @@ def check(data: st.DataObject, structure: Linear, interpolation: Interpolation) 
     assert max(deviations(structure, interpolation, drawn)) <= TOLERANCE
 
 
-ORDINARY = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+ORDINARY = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 MANY = settings(ORDINARY, max_examples=300)
 
 
