@@ -32,7 +32,7 @@ def robust(model: PopulationModel, freedom: float = 4.0) -> PopulationModel:
         else observed
         for observed in model.outputs
     )
-    if not any(isinstance(observed.error, StudentT) for observed in outputs):
+    if outputs == model.outputs:
         raise ModelError("found no normal residual error in the model; expected at least one to make robust")
     return replace(
         model,
