@@ -157,6 +157,39 @@ def test_choice_holds_to_the_constraints_first() -> None:
     assert int(scores.choose(utility, none, below, below * 0.1)[0]) == 0
 
 
+def test_a_patient_is_decided_alike_in_any_company(event: Make) -> None:
+    """Alone, among a few, and in groups of groups; an infusion next door changes nothing either."""
+    bank = EnsembleBank(400, seed=11)
+    names = [f"p{k}" for k in range(330)]
+    for k, name in enumerate(names):
+        bank.enrol(
+            name, at_s=START_S, covariates={"weight": 70.0, "total_daily_dose": 30.0 + k / 10}, targets={}
+        )
+    bank.assimilate([(name, event("observation", 90.0 + k / 2, 0.0)) for k, name in enumerate(names)])
+    bank.assimilate([(names[5], event("infusion", 2.0, 1.0, duration_s=7200.0))])
+    at_s = START_S + 300.0
+    together = bank.decide(names, [at_s] * len(names))
+    for some in ([4], [255, 256, 300], list(range(300, 330))):
+        fewer = bank.decide([names[k] for k in some], [at_s] * len(some))
+        np.testing.assert_array_equal(fewer.best, together.best[some])
+        np.testing.assert_allclose(fewer.utility, together.utility[some], rtol=2e-4, atol=2e-4)
+        for name, band in fewer.bands.items():
+            np.testing.assert_allclose(band, together.bands[name][some], rtol=2e-3, err_msg=name)
+        assert [fewer.orders[i][fewer.best[i]] for i in range(len(some))] == [
+            together.orders[k][together.best[k]] for k in some
+        ]
+        assert fewer.reasons == [together.reasons[k] for k in some]
+
+
+def test_low_quantile_is_that_of_sorted_members() -> None:
+    rng = np.random.default_rng(6)
+    for members in (32, 64):
+        values = rng.integers(0, 12, (8, members, 5)).astype(np.float32)
+        expected = np.quantile(values, 0.05, axis=1, method="weibull")
+        got = jax.jit(lambda v: scores.low_quantile(v, 0.05))(values)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 def test_time_to_event_is_where_the_median_crosses() -> None:
     median = np.array([[100.0, 80.0, 60.0], [100.0, 100.0, 100.0], [65.0, 90.0, 90.0], [240.0, 260.0, 300.0]])
     np.testing.assert_allclose(time_to_event(median, 900.0), [1350.0, np.nan, 0.0, 450.0])

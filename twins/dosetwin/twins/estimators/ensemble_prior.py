@@ -59,30 +59,37 @@ def prior_ensemble(
     """`members` draws of state and parameters, float32[ROWS, members], at basal equilibrium of insulin."""
     z = rng.standard_normal((row.ROWS, members))
     if members > 2:
-        z = (z - z.mean(1, keepdims=True)) / z.std(1, keepdims=True)
+        z -= np.add.reduce(z, 1, keepdims=True) / members
+        z /= np.sqrt(np.einsum("rm,rm->r", z, z) / members)[:, None]
     x = np.zeros((row.ROWS, members))
-    for index, median in _MEDIANS.items():
-        x[index] = np.log(median) + LOG_SD[index] * z[index]
-    x = np.clip(x, row.LOWER[:, None], row.UPPER[:, None])
+    parameters = x[row.LN_SIT :]
+    np.multiply(_LOG_SD, z[row.LN_SIT :], out=parameters)
+    parameters += _LOG_MEDIAN
+    np.clip(parameters, _LOWER[row.LN_SIT :], _UPPER[row.LN_SIT :], out=parameters)
 
     u = basal_U_per_h(total_daily_dose_U) * 1000.0 / 60.0 / weight_kg
     fasting = BASAL_GLUCOSE_MMOL_L * np.exp(BASAL_GLUCOSE_LOG_SD * z[row.Q2])
-    S = tuple(np.exp(x[index]) for index in (row.LN_SIT, row.LN_SID, row.LN_SIE))
-    scale = hovorka.sensitivity_scale(np.full(members, u), fasting, np.exp(x[row.LN_EGP0]), S)
-    for index in (row.LN_SIT, row.LN_SID, row.LN_SIE):
-        x[index] += np.log(scale)
+    S = np.exp(x[row.LN_SIT : row.LN_TI + 1])
+    S_IT, S_ID, S_IE, EGP0, t_maxI = S
+    scale = hovorka.sensitivity_scale(np.full(members, u), fasting, EGP0, (S_IT, S_ID, S_IE))
+    x[row.LN_SIT : row.LN_SIE + 1] += np.log(scale)
 
     plasma = u / (K_E * V_I)
-    x[row.S1] = x[row.S2] = u * np.exp(x[row.LN_TI])
-    x[[row.PLASMA, row.Y1, row.Y2, row.Y3]] = plasma
+    x[row.S1 : row.S2 + 1] = u * t_maxI
+    x[row.PLASMA : row.Y3 + 1] = plasma
     first = FIRST_GLUCOSE_MMOL_L * np.exp(FIRST_GLUCOSE_LOG_SD * z[row.Q1])
     x[row.Q1] = first * hovorka.V_G
-    x1, x2 = np.exp(x[row.LN_SIT]) * plasma, np.exp(x[row.LN_SID]) * plasma
+    x1, x2 = scale * S_IT * plasma, scale * S_ID * plasma
     x[row.Q2] = x1 * x[row.Q1] / (hovorka.K_12 + x2)
     x[row.C] = first * np.exp(0.05 * z[row.C])
     x[row.FLUX] = row.FLUX_SD * z[row.FLUX]
     x[row.BIAS] = ERROR_SD * z[row.BIAS]
-    return np.clip(x, row.LOWER[:, None], row.UPPER[:, None]).astype(np.float32)
+    return np.clip(x, _LOWER, _UPPER).astype(np.float32)
+
+
+_LOG_SD = np.array([LOG_SD[r] for r in row.PARAMETER_ROWS])[:, None]
+_LOG_MEDIAN = np.log([_MEDIANS[r] for r in row.PARAMETER_ROWS])[:, None]
+_LOWER, _UPPER = row.LOWER[:, None].astype(float), row.UPPER[:, None].astype(float)
 
 
 def sensitivity_centre(ensemble: Ensemble) -> float:

@@ -7,7 +7,7 @@ polynomial:
 
     mean of y_j over step k = sum_d R[j, k, d] T_d(z),    z = scaled ln t_maxI in [-1, 1]
 
-For 20 <= t_maxI <= 140 min and TERMS = 8 it is within 2e-4 of the response's peak (tests/twins/t1d); the rule
+For 20 <= t_maxI <= 140 min and TERMS = 9 it is within 2e-4 of the response's peak (tests/twins/t1d); the rule
 that `advance_insulin` uses for y_j is within 2e-3. Means over a step are what a glucose step asks for.
 """
 
@@ -25,8 +25,8 @@ from dosetwin.twins.models.insulin_absorption import K_A, K_E, V_I
 
 T_MAX_I_RANGE_MIN: Final = (20.0, 140.0)
 """Times to peak that the tables hold for, min."""
-TERMS: Final = 8
-"""Chebyshev polynomials T_0 ... T_7."""
+TERMS: Final = 9
+"""Chebyshev polynomials T_0 ... T_8."""
 
 Table = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]

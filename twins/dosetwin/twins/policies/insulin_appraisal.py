@@ -24,8 +24,8 @@ from dosetwin.twins.policies import insulin_scores as scores
 from dosetwin.twins.policies.insulin_reason import Reasons
 from dosetwin.twins.policies.insulin_targets import GOAL_MG_DL, InsulinTargets
 
-LARGEST_BATCH, SMALLEST_BATCH = 64, 8
-"""Batches are padded to one of these two; what a step of 64 patients touches fits the second-level cache."""
+BATCHES = (8, 64, 256)
+"""Sizes that a batch is padded to; whole ones of the largest are taken first."""
 
 FloatArray = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float32]
@@ -215,7 +215,7 @@ def _on_board(x: Values, weight: FloatArray, basal: FloatArray) -> Values:
 
 
 class _Part(NamedTuple):
-    """What the device gave for some patients; `bands` [patients, quantiles, points of glucose, of insulin]."""
+    """What the device gave for some patients; `bands` [patients, quantiles, points of glucose, insulin]."""
 
     scores: Values
     best: npt.NDArray[np.int32]
@@ -224,17 +224,30 @@ class _Part(NamedTuple):
 
 def _begin(ensembles: Values, outlook: _Outlook, steady: npt.NDArray[np.bool_]) -> list[Future[_Part]]:
     """Give the device every batch. JAX runs what one thread asks for one after another, so several ask."""
-    starts = range(0, len(ensembles), LARGEST_BATCH)
-    return [_workers.submit(_one_batch, ensembles, outlook, steady, start) for start in starts]
+    begun, start, n = [], 0, len(ensembles)
+    while start < n:
+        size = batch_size(n - start)
+        begun.append(_workers.submit(_one_batch, ensembles, outlook, steady, start, size))
+        start += size
+    return begun
 
 
 _workers = ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1), thread_name_prefix="forecast")
 
 
-def _one_batch(ensembles: Values, outlook: _Outlook, steady: npt.NDArray[np.bool_], start: int) -> _Part:
+def batch_size(left: int) -> int:
+    """The size of the next batch when `left` patients are left."""
+    smallest, middle, largest = BATCHES
+    if left >= largest:
+        return largest
+    return smallest if left <= smallest else middle
+
+
+def _one_batch(
+    ensembles: Values, outlook: _Outlook, steady: npt.NDArray[np.bool_], start: int, size: int
+) -> _Part:
     n = len(ensembles)
-    count = min(LARGEST_BATCH, n - start)
-    size = SMALLEST_BATCH if count <= SMALLEST_BATCH else LARGEST_BATCH
+    count = min(size, n - start)
     part: slice | npt.NDArray[np.intp] = slice(start, start + count)
     if count < size:
         part = np.minimum(np.arange(start, start + size), n - 1)

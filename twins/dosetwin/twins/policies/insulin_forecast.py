@@ -321,10 +321,35 @@ class Packed(NamedTuple):
     members: Float[Array, "patients points2 members"]
 
 
+TOGETHER = 64
+"""Patients that the loop over time takes at once: what a step touches then fits the second-level cache."""
+
+
 def forecast_stored(
     ensembles: Float[Array, "patients size"], outlook: Outlook, *, steady: bool = False
 ) -> Packed:
-    """`forecast` of ensembles as the bank stores them, a row a patient."""
+    """`forecast` of ensembles as the bank stores them, a row a patient; more than 64 in groups of 64."""
+    if ensembles.shape[0] <= TOGETHER:
+        return _packed(ensembles, outlook, steady)
+    groups = ensembles.shape[0] // TOGETHER
+
+    def split(values: Array) -> Array:
+        return jnp.moveaxis(values.reshape(*values.shape[:-1], groups, TOGETHER), -2, 0)
+
+    def joined(values: Array) -> Array:
+        values = jnp.moveaxis(values, 0, -2)
+        return values.reshape(*values.shape[:-2], -1)
+
+    parts = ensembles.reshape(groups, TOGETHER, -1), Outlook(*map(split, outlook))
+    made = jax.lax.map(lambda part: _packed(part[0], part[1], steady), parts)
+    return Packed(
+        scores=joined(made.scores),
+        best=made.best.reshape(-1),
+        members=made.members.reshape(-1, *made.members.shape[2:]),
+    )
+
+
+def _packed(ensembles: Float[Array, "patients size"], outlook: Outlook, steady: bool) -> Packed:
     members = ensembles.shape[1] // row.ROWS
     made = forecast(ensembles.T.reshape(row.ROWS, members, -1), outlook, steady=steady)
     return Packed(
