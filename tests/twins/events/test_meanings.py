@@ -287,8 +287,19 @@ def test_an_infusion_into_the_depot(levels: Callable[..., Levels]) -> None:
     assert seen == pytest.approx([np.trapezoid([bateman(5 - s) / 2 for s in steps], steps)], rel=1e-8)
 
 
-def test_a_lag_longer_than_the_interval_of_a_steady_state_is_refused() -> None:
-    given = patient([dose(0, steady_state=1, interval=4.0), see(1)], ONE, {"lag": 5.0})
+@pytest.mark.parametrize("steady", [0, 1])
+def test_an_infusion_of_which_nothing_is_absorbed(levels: Callable[..., Levels], steady: int) -> None:
+    nothing = dose(2, rate=10.0, steady_state=steady, interval=4.0 * steady) | {"evid": 4}
+    assert levels(dose(0), nothing, see(2), see(5), F=0.0) == near([0.0, 0.0])
+
+
+def test_an_infusion_of_a_blink(levels: Callable[..., Levels]) -> None:
+    assert levels(dose(0, duration=1e-9), see(0.5)) == pytest.approx([bolus(0.5)], rel=1e-8)
+
+
+@pytest.mark.parametrize("lag", [4.0, 5.0])
+def test_a_lag_as_long_as_the_interval_of_a_steady_state_is_refused(lag: float) -> None:
+    given = patient([dose(0, steady_state=1, interval=4.0), see(1)], ONE, {"lag": lag})
     with pytest.raises(ModelError, match="finite"):
         by_engine(ONE, given, NEXT)
 

@@ -179,11 +179,15 @@ class Shape:
 
 
 class _Writer:
-    """Collects events of one subject; additional doses and stops come before records of the same time."""
+    """Collects events of one subject; at one moment additional doses come first, then records, then stops.
+
+    A stop after its own start: an infusion of no length then leaves nothing running.
+    """
 
     def __init__(self) -> None:
         self.before: list[tuple[Any, ...]] = []
         self.records: list[tuple[Any, ...]] = []
+        self.stops: list[tuple[Any, ...]] = []
         self.steady: list[tuple[Any, ...]] = []
 
 
@@ -229,7 +233,7 @@ def write_program(model: PopulationModel, subject: Subject) -> Written:
             writer.records.append((at, NOTHING, 0, AT_ONCE, 0.0, 0.0, own, i, True, 0, 0.0))
         elif evid != RESET:
             writer.records.append((at, NOTHING, 0, AT_ONCE, 0.0, 0.0, own, i, True, 0, 0.0))
-    table = [*writer.before, *writer.records]
+    table = [*writer.before, *writer.records, *writer.stops]
     numbers = np.array(table, np.float64).reshape(-1, len(_EVENT_KINDS)).T
     events = Events(*(column.astype(kind) for column, kind in zip(numbers, _EVENT_KINDS, strict=True)))
     if not moves(model):
@@ -439,7 +443,7 @@ def _write_dose(
                 target.append((time, action, entry, how, amount, given, own, i, flag, 0, 0.0))
             else:
                 target.append((time, START, entry, how, amount, given, own, i, flag, 0, 0.0))
-                writer.before.append((time, STOP, entry, how, amount, given, own, i, False, 0, 0.0))
+                writer.stops.append((time, STOP, entry, how, amount, given, own, i, False, 0, 0.0))
         record = False
 
 

@@ -69,8 +69,8 @@ def periodic_state(
             return jnp.maximum(x - jnp.linalg.solve(J - one, cycle(x) - x), -1e300)
 
         x = jax.lax.fori_loop(0, NEWTON, lambda _, x: newton(x), x)
-    # a lag longer than the interval leaves doses in the pipe that the records do not tell of: no number then
-    x = jnp.where(endless | (lag <= interval), x, jnp.nan)
+    # a lag as long as the interval leaves doses in the pipe that the records do not tell of: no number then
+    x = jnp.where(endless | (lag < interval), x, jnp.nan)
     # at the record time those infusions run that began in earlier intervals and have not ended
     begun = jnp.floor((length + lag) * (1 - ROUNDING) / period)
     past = jnp.where(endless, 0.0, jnp.maximum(begun - jnp.floor(lag / period), 0.0))
