@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import blackjax
+import blackjax  # type: ignore[import-untyped] # ships no types
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
-from blackjax.diagnostics import effective_sample_size
+from blackjax.diagnostics import effective_sample_size  # type: ignore[import-untyped] # ships no types
 
 from dosetwin.twins.data.subject import Dose, Observation, Subject, subject
 from dosetwin.twins.inference.individuals import IndividualFits, estimate_individuals
