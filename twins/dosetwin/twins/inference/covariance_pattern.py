@@ -13,10 +13,12 @@ their correlations stay as they are.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from dosetwin.twins.population_model import PopulationModel
+from dosetwin.twins.precision import double_precision
 
 Values = npt.NDArray[np.float64]
 Pair = tuple[int, int]
@@ -147,7 +150,13 @@ class CovariancePattern:
         return self._covariance(best.x, start)
 
     def _covariance(self, x: Values, start: Values) -> Values:
-        return np.asarray(self.covariance(jnp.asarray(x), start), np.float64)
+        with double_precision():
+            return np.asarray(_compiled(self)(x, start), np.float64)
+
+
+@cache
+def _compiled(pattern: CovariancePattern) -> Callable[..., Array]:
+    return cast("Callable[..., Array]", jax.jit(pattern.covariance))
 
 
 def between_pattern(model: PopulationModel) -> CovariancePattern:

@@ -315,7 +315,7 @@ class Likelihood(NamedTuple):
     standard_error: float
 
 
-def importance_likelihood(fits: IndividualFits, *, samples: int = 1000, seed: int = 0) -> Likelihood:
+def importance_likelihood(fits: IndividualFits, *, samples: int = 3000, seed: int = 0) -> Likelihood:
     """The marginal likelihood at the model's numbers, by importance sampling around the modes."""
     model, total, variance = fits.model, 0.0, 0.0
     rng = np.random.default_rng(seed)
