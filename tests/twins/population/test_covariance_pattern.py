@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -78,11 +80,12 @@ def test_a_banded_pattern_takes_the_likeliest_matrix() -> None:
             return 1e9
         return float(np.linalg.slogdet(matrix)[1] + np.trace(np.linalg.solve(matrix, moment)))
 
+    options: Any = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 8000, "maxfev": 8000}
     best = minimize(
         lambda v: deviance(full(v)),
         [1, 1, 1, 0.1, 0.1],
         method="Nelder-Mead",
-        options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 8000, "maxfev": 8000},
+        options=options,
     )
     found = BAND.nearest(moment, np.eye(3))
     np.testing.assert_allclose(found, full(best.x), atol=1e-4)

@@ -31,16 +31,15 @@ def foce_i(rows: Subject) -> float:
         cl = CL * weight * np.exp(eta[0])
         v = V * weight * (1 + APGAR * (apgar < 5)) * np.exp(eta[1])
         since = at[:, None] - rows.time[doses]
-        return (np.where(since >= 0, np.exp(-cl / v * np.maximum(since, 0)), 0) * rows.amount[doses]).sum(
-            1
-        ) / v
+        left = np.where(since >= 0, np.exp(-cl / v * np.maximum(since, 0)), 0)
+        return np.asarray((left * rows.amount[doses]).sum(1) / v)
 
     def joint(eta: np.ndarray) -> float:
         variance = VARIANCE * f(eta) ** 2
         return float(((y - f(eta)) ** 2 / variance + np.log(variance)).sum() + (eta**2 / OMEGA2).sum())
 
-    options = {"xatol": 1e-10, "fatol": 1e-13, "maxiter": 4000, "maxfev": 4000}
-    best: Any = minimize(joint, np.zeros(2), method="Nelder-Mead", options=options)  # type: ignore[call-overload] # SciPy's stubs lack these options
+    options: Any = {"xatol": 1e-10, "fatol": 1e-13, "maxiter": 4000, "maxfev": 4000}
+    best = minimize(joint, np.zeros(2), method="Nelder-Mead", options=options)
     h = 1e-5
     G = np.stack([(f(best.x + h * e) - f(best.x - h * e)) / (2 * h) for e in np.eye(2)], axis=1)
     at_mode = f(best.x)

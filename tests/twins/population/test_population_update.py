@@ -117,7 +117,7 @@ def test_the_order_of_statements_plays_no_part() -> None:
     newer = [replace(t, version=2, information=t.information * 1.1) for t in twins[:20]]
     together = FleetEvidence().joined([*twins, *newer])
     mixed = [*twins, *newer, *twins[:5]]
-    np.random.default_rng(0).shuffle(mixed)  # type: ignore[arg-type] # any list
+    np.random.default_rng(0).shuffle(mixed)
     parts = FleetEvidence().joined(mixed[:30]).joined(FleetEvidence().joined(mixed[30:]).statements)
     one, other = update_population(PUBLISHED, together), update_population(PUBLISHED, parts)
     assert len(together.statements) == 60
