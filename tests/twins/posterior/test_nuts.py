@@ -123,6 +123,7 @@ def nuts(fits: IndividualFits, samples: int) -> tuple[Values, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # NUTS through an equation solver
 @pytest.mark.parametrize("case", [oral, censored, occasions, saturable])
 def test_importance_samples_agree_with_nuts(case: Callable[[], tuple[PopulationModel, Subject]]) -> None:
     model, one = case()
