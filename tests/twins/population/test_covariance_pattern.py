@@ -83,7 +83,7 @@ def test_a_banded_pattern_takes_the_likeliest_matrix() -> None:
     options: Any = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 8000, "maxfev": 8000}
     best = minimize(
         lambda v: deviance(full(v)),
-        [1, 1, 1, 0.1, 0.1],
+        np.array([1, 1, 1, 0.1, 0.1]),
         method="Nelder-Mead",
         options=options,
     )
