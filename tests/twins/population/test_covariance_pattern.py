@@ -80,10 +80,13 @@ def test_a_banded_pattern_takes_the_likeliest_matrix() -> None:
             return 1e9
         return float(np.linalg.slogdet(matrix)[1] + np.trace(np.linalg.solve(matrix, moment)))
 
+    def away(v: np.ndarray) -> float:
+        return deviance(full(v))
+
     options: Any = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 8000, "maxfev": 8000}
     best = minimize(
-        lambda v: deviance(full(v)),
-        np.array([1, 1, 1, 0.1, 0.1]),
+        away,
+        np.array([1.0, 1.0, 1.0, 0.1, 0.1]),
         method="Nelder-Mead",
         options=options,
     )
