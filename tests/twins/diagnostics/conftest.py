@@ -14,16 +14,15 @@ from dosetwin.twins.inference.individuals import IndividualFits, estimate_indivi
 from dosetwin.twins.models.compartments import one_compartment
 from dosetwin.twins.population_model import LogNormal, Observed, Parameter, PopulationModel, Proportional
 
+Values = npt.NDArray[np.float64]
 TIMES = (1.0, 4.0, 10.0, 24.0)
 DOSE_MG = 100.0
 CL, V1, OMEGA2, ERROR = 2.0, 20.0, (0.09, 0.04), 0.15
 
 
-def closed_form(
-    eta: npt.NDArray[np.float64], weight: float, t: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def closed_form(eta: Values, weight: float, t: Values) -> Values:
     clearance, volume = CL * weight / 70 * np.exp(eta[0]), V1 * np.exp(eta[1])
-    concentration: npt.NDArray[np.float64] = DOSE_MG / volume * np.exp(-clearance / volume * t)
+    concentration: Values = DOSE_MG / volume * np.exp(-clearance / volume * t)
     return concentration
 
 

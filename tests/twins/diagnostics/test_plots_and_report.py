@@ -125,9 +125,8 @@ def test_the_report_is_one_file_that_names_what_went_wrong(
     assert all(source.startswith(("data:image/svg+xml;base64,", "#s")) for source in page.sources)
     assert sum(source.startswith("data:") for source in page.sources) >= 9
     text = "".join(page.text)
-    assert (
-        "1 of 40 individual searches did not converge; their numbers are where the search ended: S3." in text
-    )
+    assert "1 of 40 individual searches did not converge" in text
+    assert "where the search ended: S3." in text
     assert "1 subjects have more than one mode" in text
     assert "a note of the reader" in text
     assert "MODEL = <this & that>" in text

@@ -179,8 +179,11 @@ def _population(
     method = plan.method or "focei"
 
     def progress(at: Any) -> None:
-        history.append(float(at.objective))
-        step(f"{method}: iteration {at.iteration}, objective {at.objective:.3f}", at.iteration / at.limit)
+        known = np.isfinite(at.objective)
+        if known:
+            history.append(float(at.objective))
+        words = f", objective {at.objective:.3f}" if known else ""
+        step(f"{method}: iteration {at.iteration}{words}", at.iteration / at.limit)
 
     step(f"{method}: first modes", 0.0)
     return fit_population(chosen.model, dataset, method=method, seed=plan.seed, progress=progress)

@@ -13,8 +13,8 @@ Censored values (after Nguyen, Comets & Mentre 2012, J Pharmacokinet Pharmacodyn
 the simulated distribution of that record, a value below its limit gets pd ~ U(0, F(limit)), one above it
 U(F(limit), 1), one between `lower` and the limit U(F(lower), F(limit)), and is then taken to be F^-1(pd).
 Simulated values beyond the limit are drawn anew in the same way, so that both stay alike under the right
-model although the draws know nothing of the subject's other values. The limit of a measured value is the highest
-(above: the lowest) among the censored ones of its quantity; none where it lies beyond that itself.
+model although the draws know nothing of the subject's other values. The limit of a measured value is the
+highest (above: the lowest) among the censored ones of its quantity; none where it lies beyond that itself.
 Categories and counts get a randomised npd, pd ~ U(F(y-), F(y)), and no npde.
 """
 

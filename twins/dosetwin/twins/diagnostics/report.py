@@ -35,7 +35,9 @@ def fit_report(
     table: pd.DataFrame | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> str:
-    """The page as HTML. `history`: the objective by iteration. `table`: of `prediction_table`, where made.
+    """The page as HTML.
+
+    `history`: the objective by iteration, where known. `table`: of `prediction_table`, where made already.
 
     It is a function of its arguments: no date, the same input gives the same bytes.
     """
@@ -65,7 +67,10 @@ def fit_report(
     predictive_section(page, fits, plan)
     say("forecasts")
     forecasts_section(page, fits, table, plan)
-    searching_section(page, fits, history)
+    course = pd.DataFrame({"objective": list(history)})
+    if population is not None and len(course) < len(population.trace):
+        course = pd.DataFrame(population.trace, columns=list(population.names))
+    searching_section(page, fits, course)
     model_section(page, fits, plan)
     footer = (
         f"dosetwin {plan.version}, seed {plan.seed}, {plan.replicates} simulations. Not a medical device."

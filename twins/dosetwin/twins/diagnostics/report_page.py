@@ -37,7 +37,7 @@ table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabu
 th, td { padding: .28rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); }
-th.t, td.t { text-align: left; } td.w { white-space: normal; min-width: 16rem; }
+th.t, td.t { text-align: left; } td.w { white-space: normal; min-width: 10rem; }
 tr.flag td { background: #fff4ec; }
 figure { margin: 1rem 0 1.6rem; } figure img { max-width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: .86rem; max-width: 48rem; margin-top: .3rem; }
@@ -157,5 +157,5 @@ class Page:
 
 def _cell(value: Any, left: bool, digits: int) -> str:
     text = number(value.item() if hasattr(value, "item") else value, digits)
-    kind = ("t w" if len(text) > 40 else "t") if left else ""
+    kind = ("t w" if len(text) > 22 else "t") if left else ""
     return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"

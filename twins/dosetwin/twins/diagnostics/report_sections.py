@@ -131,11 +131,12 @@ def forecasts_section(page: Page, fits: IndividualFits, table: pd.DataFrame, pla
         page.text("The parameters were estimated from these very observations: these are no outside figures.")
 
 
-def searching_section(page: Page, fits: IndividualFits, history: Sequence[float]) -> None:
-    """How the searches went."""
+def searching_section(page: Page, fits: IndividualFits, course: pd.DataFrame) -> None:
+    """How the searches went; `course`: the objective, or the free numbers, by iteration."""
     page.section("Convergence")
-    if len(history) > 1:
-        page.figure(plots.convergence(history), "The objective by iteration.")
+    if len(course) > 1:
+        words = "The objective" if len(course.columns) == 1 else "The free numbers (unconstrained)"
+        page.figure(plots.convergence(course), f"{words} by iteration.")
     summary = fits.summary
     indefinite = [
         str(name) for name, ok in zip(summary.index, summary["positive_definite"], strict=True) if not ok
