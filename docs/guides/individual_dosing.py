@@ -60,8 +60,8 @@ individual_fits(fits)[0].savefig(FIGURES / "individual.png")
 # %% [markdown]
 # ## How sure is that, and what is the exposure
 #
-# Weighted samples of the posterior. k-hat says whether they can be trusted (below 0.7). Then the area under the
-# curve of the second day, under the doses given so far, sample by sample.
+# Weighted samples of the posterior. k-hat says whether they can be trusted (below 0.7). Then the area under
+# the curve of the second day, under the doses given so far, sample by sample.
 
 # %%
 samples = sample_posterior(GOTI_2018, fits, samples=200 if FAST else 2000, seed=1)[0]

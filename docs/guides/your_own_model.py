@@ -34,8 +34,8 @@ FIGURES.mkdir(parents=True, exist_ok=True)
 # %% [markdown]
 # ## The model
 #
-# The right-hand side takes the time, the amounts and the parameters by name and returns each derivative; doses
-# and infusions come in by themselves. The solver is chosen: fixed steps are fast where nothing is stiff;
+# The right-hand side takes the time, the amounts and the parameters by name and returns each derivative;
+# doses and infusions come in by themselves. The solver is chosen: fixed steps are fast where nothing is stiff;
 # `Adaptive()` is the accurate path. A covariate function scales the typical value.
 
 

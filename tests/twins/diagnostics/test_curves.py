@@ -52,7 +52,8 @@ def test_a_changing_covariate_and_a_second_dose(model: PopulationModel, interpol
         first = later if interpolation == "next_value_backward" else first
 
         def lost(t: np.ndarray, first: float = first, later: float = later) -> np.ndarray:
-            return first * np.minimum(t, 6) + later * np.maximum(t - 6, 0)
+            found: np.ndarray = first * np.minimum(t, 6) + later * np.maximum(t - 6, 0)
+            return found
 
         expected = DOSE_MG / v * np.exp(-lost(t))
         expected = expected + np.where(t >= 12, DOSE_MG / v * np.exp(-(lost(t) - lost(np.array(12.0)))), 0)

@@ -42,8 +42,8 @@ def test_a_forecast_uses_only_what_came_before(model: PopulationModel, study: Da
     row = table[(table["ID"] == s.id) & (table["TIME"] == TIMES[2])].iloc[0]
     assert row["AHEAD"] == pytest.approx(closed_form(mode, weight, t)[2], rel=1e-6)
     assert row["AHEAD_LOW"] < row["AHEAD"] < row["AHEAD_HIGH"]
-    found = performance(table)
-    assert found.loc["one step ahead", "MDAPE"] < found.loc["a priori", "MDAPE"]
-    assert 0.75 < found.loc["one step ahead", "coverage"] < 0.99
-    assert 0.75 < found.loc["a priori", "coverage"] < 0.99
-    assert found.loc["a priori", "n"] == 63
+    found = performance(table).T.to_dict()
+    assert found["one step ahead"]["MDAPE"] < found["a priori"]["MDAPE"]
+    assert 0.75 < found["one step ahead"]["coverage"] < 0.99
+    assert 0.75 < found["a priori"]["coverage"] < 0.99
+    assert found["a priori"]["n"] == 63

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from dosetwin.twins.model_choice import ChosenModel, chosen_model, used_covariat
 from dosetwin.twins.therapies import population_models
 
 if TYPE_CHECKING:
-    from dosetwin.twins.inference.population_fit import PopulationFit
+    from dosetwin.twins.inference.population_fit import Method, PopulationFit
 
 METHODS = ("focei", "laplace", "saem")
 SHOWN = 30
@@ -176,7 +176,7 @@ def _population(
 ) -> PopulationFit:
     from dosetwin.twins.inference.population_fit import fit_population
 
-    method = plan.method or "focei"
+    method = cast("Method", plan.method or "focei")
 
     def progress(at: Any) -> None:
         known = np.isfinite(at.objective)

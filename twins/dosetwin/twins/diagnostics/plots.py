@@ -151,8 +151,9 @@ def individual_fits(
     with style():
         for begin in range(0, len(chosen), rows * columns):
             part = chosen[begin : begin + rows * columns]
-            needed = -(-len(part) // columns)
-            figure, axes = panels(needed, columns, height=1.9)
+            across = min(columns, len(part))
+            needed = -(-len(part) // across)
+            figure, axes = panels(needed, across, height=1.9 if needed > 1 else 2.6)
             curves = individual_curves(fits, part)
             blocks = dict(iter(curves.groupby("ID", sort=False)))
             for axis, i in zip(axes, part, strict=False):
