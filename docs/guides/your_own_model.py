@@ -35,8 +35,8 @@ FIGURES.mkdir(parents=True, exist_ok=True)
 # ## The model
 #
 # The right-hand side takes the time, the amounts and the parameters by name and returns each derivative;
-# doses and infusions come in by themselves. The solver is chosen: fixed steps are fast where nothing is stiff;
-# `Adaptive()` is the accurate path. A covariate function scales the typical value.
+# doses and infusions come in by themselves. The solver is chosen: fixed steps are fast where nothing is
+# stiff; `Adaptive()` is the accurate path. A covariate function scales the typical value.
 
 
 # %%
