@@ -147,6 +147,10 @@ def test_a_therapys_defaults_fill_in_and_odd_units_are_noted(study: Dataset) -> 
     assert (completed[0].covariates["haemodialysis"] == 0).all()
     assert "no column haemodialysis: taken as 0 for everybody" in completed.notes
     assert any(note.startswith("weight outside 25 to 300 kg in 3 subjects") for note in completed.notes)
+    named = tuple(replace(s, covariates={**s.covariates, "Haemodialysis": np.ones(len(s))}) for s in subjects)
+    with pytest.raises(RecordError, match="also needs haemodialysis") as caught:
+        vancomycin.complete(replace(study, subjects=named))
+    assert "--columns Haemodialysis=haemodialysis" in caught.value.remedy
     with pytest.raises(RecordError, match=r"also needs age \(a\), creatinine \(mg/dL\), sex"):
         vancomycin.complete(study)
 

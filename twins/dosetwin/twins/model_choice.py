@@ -35,6 +35,8 @@ class ChosenModel:
     def complete(self, dataset: Dataset) -> Dataset:
         """The data with the therapy's defaults for covariates that the table lacks, each one noted.
 
+        A default is not taken where a column looks like that covariate under another name.
+
         Raises RecordError where covariates are missing that have no default, naming all of them. A value
         outside the range that the therapy knows is only noted.
         """
@@ -43,7 +45,7 @@ class ChosenModel:
         defaults = {
             name: self.needs[name].default
             for name in lacking
-            if name in self.needs and self.needs[name].default is not None
+            if name in self.needs and self.needs[name].default is not None and not _likely(name, given)
         }
         missing = [name for name in lacking if name not in defaults]
         if missing:
@@ -215,14 +217,17 @@ def _code(path: Path, name: str) -> str:
     return ""
 
 
+def _likely(name: str, given: set[str]) -> str:
+    """The column that may hold a covariate under another name; empty where none looks so."""
+    by_upper = {column.upper(): column for column in given}
+    short = {"WEIGHT": "WT", "HEIGHT": "HT", "CREATININE": "SCR", "APGAR": "APGR"}
+    likely = [short.get(name.upper(), ""), *difflib.get_close_matches(name.upper(), by_upper, n=1)]
+    return next((by_upper[key] for key in likely if key in by_upper), "")
+
+
 def _renaming(missing: list[str], given: set[str]) -> str:
     """Which columns might be meant."""
-    by_upper = {name.upper(): name for name in given}
-    short = {"WEIGHT": "WT", "HEIGHT": "HT", "CREATININE": "SCR", "APGAR": "APGR"}
-    pairs = []
-    for name in missing:
-        likely = [short.get(name.upper(), ""), *difflib.get_close_matches(name.upper(), by_upper, n=1)]
-        pairs += [f"{by_upper[key]}={name}" for key in likely if key in by_upper][:1]
+    pairs = [f"{column}={name}" for name in missing if (column := _likely(name, given))]
     if pairs:
         return f"rename the columns that hold them: --columns {','.join(pairs)} (in Python columns={{...}})"
     return "add the columns, or rename those that hold them: --columns THEIRS=OURS (in Python columns={...})"
