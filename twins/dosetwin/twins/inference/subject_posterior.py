@@ -90,7 +90,8 @@ class SubjectPosterior:
 
     def drawn(self, n: int, seed: int = 0) -> Values:
         """Equally weighted samples of z [n, Z], by systematic resampling."""
-        ladder = (np.arange(n) + np.random.default_rng([seed, 1]).random()) / n
+        generator = np.random.default_rng([seed, 1])
+        ladder = (np.arange(n) + generator.random()) / n
         index = np.searchsorted(np.cumsum(self.weight), ladder)
         return self.z[np.minimum(index, len(self.weight) - 1)]
 
