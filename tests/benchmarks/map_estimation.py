@@ -3,9 +3,9 @@
     python tests/benchmarks/map_estimation.py [--patients 4000] [--models oral iov ode tmdd]
 
 Every figure is of the whole library call (records to programs, modes with probes of the prior for a second
-basin, exact Hessians, predictions) and of its parts, warm; the first call's compilation is printed apart. The peer
-is scipy.optimize.minimize (BFGS, numerical gradient) on the one-compartment likelihood written in NumPy, one
-patient at a time. For scale: the published figure for NONMEM is about 15 ms a patient.
+basin, exact Hessians, predictions) and of its parts, warm; the first call's compilation is printed apart. The
+peer is scipy.optimize.minimize (BFGS, numerical gradient) on the one-compartment likelihood written in NumPy,
+one patient at a time. For scale: the published figure for NONMEM is about 15 ms a patient.
 """
 
 from __future__ import annotations
