@@ -20,7 +20,7 @@ from dosetwin.twins.population_model import (
     Parameter,
     PopulationModel,
 )
-from dosetwin.twins.simulation.event_program import covariate_effects
+from dosetwin.twins.simulation.program_writer import covariate_effects
 
 CL = Parameter("CL", 4.5, "L/h", variability=LogNormal(0.147), covariates=lambda c: c.weight / 70)
 V1 = Parameter("V1", 58.4, "L", variability=LogNormal(0.5))

@@ -28,8 +28,9 @@ from dosetwin.twins.population_model import Population, PopulationModel
 from dosetwin.twins.precision import double_precision
 from dosetwin.twins.simulation.continuation import Occasion, with_records, without_doses_from
 from dosetwin.twins.simulation.engine import run
-from dosetwin.twins.simulation.event_program import Program, Shape, Written, stack, write_program
+from dosetwin.twins.simulation.event_program import Program, Shape
 from dosetwin.twins.simulation.individual import individual_parameters
+from dosetwin.twins.simulation.program_writer import Written, stack, write_program
 
 Values = npt.NDArray[np.float64]
 PANELS = 48

@@ -26,8 +26,8 @@ from dosetwin.twins.estimators.patient_history import Arrays, PatientHistory
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.population_model import PopulationModel
 from dosetwin.twins.precision import double_precision
-from dosetwin.twins.simulation.event_program import covariate_effects
 from dosetwin.twins.simulation.individual import parameters
+from dosetwin.twins.simulation.program_writer import covariate_effects
 from dosetwin.twins.therapy import CovariateNeed
 
 Values = npt.NDArray[np.float64]

@@ -14,7 +14,8 @@ from dosetwin.twins.data.subject import DOSE, OBSERVATION, OTHER, Subject
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.population_model import PopulationModel
 from dosetwin.twins.precision import double_precision
-from dosetwin.twins.simulation.event_program import Program, Shape, stack, write_program
+from dosetwin.twins.simulation.event_program import Program, Shape
+from dosetwin.twins.simulation.program_writer import stack, write_program
 
 Values = npt.NDArray[np.float64]
 BATCHES = (8, 64, 256)

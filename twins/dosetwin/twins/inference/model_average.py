@@ -32,7 +32,7 @@ from dosetwin.twins.models.errors import ModelError
 from dosetwin.twins.population_model import PopulationModel, StudentT
 from dosetwin.twins.precision import double_precision
 from dosetwin.twins.simulation.continuation import Occasion
-from dosetwin.twins.simulation.event_program import write_program
+from dosetwin.twins.simulation.program_writer import write_program
 
 Values = npt.NDArray[np.float64]
 

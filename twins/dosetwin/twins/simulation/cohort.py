@@ -11,7 +11,8 @@ import numpy.typing as npt
 from dosetwin.twins.data.subject import Subject
 from dosetwin.twins.population_model import PopulationModel
 from dosetwin.twins.precision import double_precision
-from dosetwin.twins.simulation.event_program import Program, Shape, Written, stack, write_program
+from dosetwin.twins.simulation.event_program import Program, Shape
+from dosetwin.twins.simulation.program_writer import Written, stack, write_program
 
 BATCHES = (1, 8, 64, 512)
 TOGETHER = 64
