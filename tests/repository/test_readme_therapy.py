@@ -16,7 +16,8 @@ HOUR_S = 3600.0
 
 
 def written() -> Therapy:
-    (block,) = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if "therapy = Therapy(" in block)
     names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), names)
     therapy = names["therapy"]

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dosetwin.platform.broker_jars import cache_folder
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.therapies import load_therapy
+from dosetwin.twins.therapy import CovariateNeed
 
 AT_S = 1_700_000_000.0
 SMALL, LARGE = (8,), (64, 512)
@@ -48,10 +49,7 @@ def warm_up_behind(therapies: Iterable[str], sizes: Iterable[int]) -> None:
 def _run_once(therapy_id: str, size: int) -> None:
     therapy = load_therapy(therapy_id)
     bank = therapy.make_bank(size, 0)
-    covariates = {
-        need.name: need.default if need.default is not None else math.sqrt(max(need.low, 0.5) * need.high)
-        for need in therapy.covariates
-    }
+    covariates = {need.name: _usual(need) for need in therapy.covariates}
     targets = {name: bound.value for name, bound in therapy.targets.items()}
     observed, drug = therapy.observed[0], therapy.drugs[0]
     patients = [f"warm-up-{number}" for number in range(size)]
@@ -63,3 +61,12 @@ def _run_once(therapy_id: str, size: int) -> None:
         facts.append((patient, TwinEvent(AT_S + 300, "observation", observed.name, value, 2 * number + 1)))
     bank.assimilate(facts)
     bank.decide(patients, [AT_S + 300] * size)
+
+
+def _usual(need: CovariateNeed) -> float:
+    """The default, yes for what is yes or no, else the middle of the range on the logarithmic scale."""
+    if need.default is not None:
+        return need.default
+    if (need.low, need.high, need.unit) == (0, 1, "1"):
+        return 1.0
+    return math.sqrt(max(need.low, 0.5) * need.high)
