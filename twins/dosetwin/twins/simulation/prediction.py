@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from dosetwin.twins.simulation.individual import dimensions, individual_paramete
 Values = npt.NDArray[np.float64]
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def predicted(
     model: PopulationModel, steady: bool, population: Population, program: Program, z: Float[Array, " Z"]
 ) -> Float[Array, " N"]:
