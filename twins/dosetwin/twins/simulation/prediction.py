@@ -25,11 +25,21 @@ from dosetwin.twins.simulation.individual import dimensions, individual_paramete
 Values = npt.NDArray[np.float64]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def predicted(
     model: PopulationModel, steady: bool, population: Population, program: Program, z: Float[Array, " Z"]
 ) -> Float[Array, " N"]:
-    """The prediction f of every observation record of one subject, for standard normal z."""
+    """The prediction f of every observation record of one subject, for standard normal z.
+
+    Traced once for all who differentiate, batch or compile it further.
+    """
+    f: Array = _traced(model, steady, population, program, z)
+    return f
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _traced(
+    model: PopulationModel, steady: bool, population: Population, program: Program, z: Float[Array, " Z"]
+) -> Float[Array, " N"]:
     p = individual_parameters(model, population, program.rows, z)
     outputs = run(model, program, p, steady=steady).outputs
     place = program.observations.event
