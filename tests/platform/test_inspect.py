@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 
 import msgspec
@@ -223,6 +224,7 @@ def test_topics_command_tells_and_declares(environment: Settings) -> None:
         checked = runner.invoke(application(), ["topics", "--check"])
         if checked.exit_code == 1:
             break
+        time.sleep(0.2)
     assert "missing" in checked.output
     declared = runner.invoke(application(), ["topics"])
     assert declared.exit_code == 0
