@@ -16,4 +16,4 @@ import pytest
 def dropped_programs() -> Iterator[None]:
     """Nothing before; the caches of all compiled functions are emptied after the module."""
     yield
-    jax.clear_caches()
+    jax.clear_caches()  # type: ignore[no-untyped-call]  # JAX gives it no types
