@@ -40,25 +40,29 @@ def observation_deviances(
     model: PopulationModel, population: Population, o: Observations, f: Float[Array, " N"]
 ) -> Float[Array, " N"]:
     """half_deviance of every observation, 0 where masked."""
-    total = jnp.zeros_like(f)
-    for k, observed in enumerate(model.outputs):
-        mine = o.output == k
-        s = jnp.asarray(population.residual[k])
-        value = observed.error.half_deviance(o.value, f, o.censored, o.lower, s)
-        total = total + jnp.where(mine & (o.mask > 0), value, 0.0)
-    return total
+    return _by_error(model, population, o, f, lambda error, *given: error.half_deviance(*given))
 
 
 def observation_information(
     model: PopulationModel, population: Population, o: Observations, f: Float[Array, " N"]
 ) -> Float[Array, " N"]:
     """Expected second derivative of each half_deviance in f, 0 where masked."""
+    return _by_error(model, population, o, f, lambda error, *given: error.information(*given))
+
+
+def _by_error(
+    model: PopulationModel,
+    population: Population,
+    o: Observations,
+    f: Float[Array, " N"],
+    term: Callable[..., Array],
+) -> Float[Array, " N"]:
+    """`term` of the error of each observation's quantity, 0 where masked."""
     total = jnp.zeros_like(f)
     for k, observed in enumerate(model.outputs):
-        mine = o.output == k
         s = jnp.asarray(population.residual[k])
-        value = observed.error.information(o.value, f, o.censored, o.lower, s)
-        total = total + jnp.where(mine & (o.mask > 0), value, 0.0)
+        value = term(observed.error, o.value, f, o.censored, o.lower, s)
+        total = total + jnp.where((o.output == k) & (o.mask > 0), value, 0.0)
     return total
 
 

@@ -34,6 +34,7 @@ from dosetwin.twins.simulation.event_program import (
     Entries,
     Events,
     Program,
+    Steady,
     entries,
     moment,
     moves,
@@ -154,17 +155,22 @@ def _of_entries(ways: Entries, p: SimpleNamespace, kind: str, default: float) ->
 
 def _entering(ways: Entries, events: Events, p: SimpleNamespace) -> _Entering:
     """Actual times, amounts and rates; a stop's time is the end of its infusion."""
-    own, entry = events.row, events.entry
-    fraction = _of_entries(ways, p, "fraction", 1.0)[own, entry]
-    lag = _of_entries(ways, p, "lag", 0.0)[own, entry]
-    duration = _of_entries(ways, p, "duration", 1.0)[own, entry]
-    modelled = _of_entries(ways, p, "rate", 1.0)[own, entry]
-    amount, rate, length = dose_of(events.how, events.amount, events.given, fraction, duration, modelled)
+    lag, amount, rate, length = _doses(ways, events, p)
     doses = (events.action != NOTHING) & (events.action != RESETTING) & (events.action != STEADY)
     stops = (events.action == STOP) | (events.action == STEADY_STOP)
     delay = jnp.where(doses, lag, 0.0) + jnp.where(stops, length + events.shift, 0.0)
     ends = (lag + length) * (1 - ROUNDING) + events.shift >= 0
     return _Entering(events.time + jnp.maximum(delay, 0.0), amount, rate, ends)
+
+
+def _doses(ways: Entries, told: Events | Steady, p: SimpleNamespace) -> tuple[Array, Array, Array, Array]:
+    """(lag, amount, rate, length) of every dose told of, by the parameters of its own row."""
+    own, entry = told.row, told.entry
+    fraction = _of_entries(ways, p, "fraction", 1.0)[own, entry]
+    lag = _of_entries(ways, p, "lag", 0.0)[own, entry]
+    duration = _of_entries(ways, p, "duration", 1.0)[own, entry]
+    modelled = _of_entries(ways, p, "rate", 1.0)[own, entry]
+    return lag, *dose_of(told.how, told.amount, told.given, fraction, duration, modelled)
 
 
 def dose_of(
@@ -202,17 +208,12 @@ def _steady_states(
 ) -> tuple[Float[Array, "S n"], Float[Array, "S n"]]:
     """Amounts and running rates of every steady-state dose, just before its record."""
     table = program.steady
-    own, entry = table.row, table.entry
-    fraction = _of_entries(ways, p, "fraction", 1.0)[own, entry]
-    lag = _of_entries(ways, p, "lag", 0.0)[own, entry]
-    duration = _of_entries(ways, p, "duration", 1.0)[own, entry]
-    modelled = _of_entries(ways, p, "rate", 1.0)[own, entry]
-    amount, rate, length = dose_of(table.how, table.amount, table.given, fraction, duration, modelled)
+    lag, amount, rate, length = _doses(ways, table, p)
     n = len(model.structure.compartments)
-    into = (jnp.arange(n)[None, :] == jnp.asarray(ways.target)[entry][:, None]).astype(amount.dtype)
+    into = (jnp.arange(n)[None, :] == jnp.asarray(ways.target)[table.entry][:, None]).astype(amount.dtype)
     # a structure that carries more than amounts knows its own steady state
     one = getattr(model.structure, "periodic_state", None) or partial(periodic_state, model.structure)
-    own_q = jax.vmap(lambda k: _row(q, k))(own)
+    own_q = jax.vmap(lambda k: _row(q, k))(table.row)
     bolus = jnp.where(rate > 0, 0.0, amount)
     x, running = jax.vmap(one)(own_q, into, bolus, rate, length, lag, table.interval)
     # an infusion that no event would end must not become a silent wrong number
