@@ -40,12 +40,13 @@ class Appraisal:
     best: int [n], the candidate to propose. risks: name -> [n, C], probabilities over the horizon.
     orders[i][c]: what candidate c would order for patient i (empty = leave as it is).
     bands: quantity -> [n, Q, T] under the best candidate, at `at_s[i] + t * step_s`.
-    lowest: [n, C] the 5 % quantile of the smallest forecast value of the guarded quantity (safety).
-    on_board: [n] amount of drug still to act, in the drug's canonical unit (insulin on board, ...).
+    lowest: guarded quantity -> [n, C] the 5 % quantile of its smallest forecast value (for the supervisor).
+    on_board: drug -> [n] amount still to act, in the drug's canonical unit (insulin on board, ...).
     estimates: name -> (unit, [n, 3] median, 5 %, 95 %).
     time_to_event_s: [n], NaN where no event is likelier than not within the horizon.
     evidence: name -> [n], further numbers that led to the choice.
     reasons: one sentence a patient, in words a clinician reads.
+    would_change: one sentence a patient: which observation or number would have led to another choice.
     """
 
     patients: list[str]
@@ -61,12 +62,13 @@ class Appraisal:
     bands: dict[str, FloatArray]
     band_units: dict[str, str]
     step_s: float
-    lowest: FloatArray
-    on_board: FloatArray
+    lowest: dict[str, FloatArray]
+    on_board: dict[str, FloatArray]
     estimates: dict[str, tuple[str, FloatArray]]
     time_to_event_s: FloatArray
     evidence: dict[str, FloatArray]
     reasons: list[str]
+    would_change: list[str]
 
 
 class Bank(Protocol):

@@ -17,6 +17,8 @@ class TwinEvent(msgspec.Struct, frozen=True, gc=False):
     "rate"        drug        canonical amount / hour      until the next rate event of that drug
     "meal"        "carbohydrate"  g                        -
     "covariate"   covariate   canonical unit of covariate  holds from `at_s` on
+    "announcement" what was announced (exercise, stimulus, site_change, ...); value as the therapy says, 1 if
+                   it says nothing; duration_s how long it lasts, 0 where that is not known
 
     `at_s` is event time in Unix seconds. `uid` (unsigned 64 bit) identifies the fact: it breaks ties of
     equal times and seeds the random key, so that a twin is a function of the set of its facts alone and not
@@ -24,7 +26,7 @@ class TwinEvent(msgspec.Struct, frozen=True, gc=False):
     """
 
     at_s: float
-    kind: Literal["observation", "bolus", "infusion", "rate", "meal", "covariate"]
+    kind: Literal["observation", "bolus", "infusion", "rate", "meal", "covariate", "announcement"]
     name: str
     value: float
     uid: int

@@ -74,7 +74,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The candidate chosen, or a refusal, with reason and evidence.
 
     `outcome`: "command" (left signed), "proposal" (waits for a person), "shadow" (would have left),
-    "refused" (the supervisor stopped it), "none" (nothing to change).
+    "refused" (the supervisor stopped it), "none" (nothing to change). `would_change` says what would have
+    led to another choice.
     """
 
     id: CommandId
@@ -86,6 +87,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     refusals: tuple[Refusal, ...] = ()
     evidence: dict[str, float] = {}
+    would_change: str = ""
 
 
 class Forecast(Event, frozen=True, kw_only=True, tag="forecast", tag_field="type"):

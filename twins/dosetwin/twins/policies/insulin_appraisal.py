@@ -116,8 +116,8 @@ def appraise(present: Present, ensembles: Values, keys: npt.NDArray[np.uint32]) 
         bands={"glucose": glucose, "insulin": bands[:, :, points:]},
         band_units={"glucose": "mg/dL", "insulin": "mU/L"},
         step_s=step_s,
-        lowest=lowest,
-        on_board=on_board,
+        lowest={"glucose": lowest},
+        on_board={"insulin": on_board},
         estimates=estimates,
         time_to_event_s=time_to_event(glucose[:, 2], step_s),
         evidence={
@@ -143,6 +143,7 @@ def appraise(present: Present, ensembles: Values, keys: npt.NDArray[np.uint32]) 
             on_board_U=on_board,
             gut_g=gut_g,
         ),
+        would_change=[""] * n,
     )
 
 

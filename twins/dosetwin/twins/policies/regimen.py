@@ -126,8 +126,8 @@ class AUCRegimenPolicy:
             bands={model.outputs[0].quantity: np.moveaxis(bands, 0, 1)},
             band_units={model.outputs[0].quantity: model.outputs[0].unit},
             step_s=self.step_h * 3600,
-            lowest=np.quantile(levels.min(axis=3), 0.05, axis=1),
-            on_board=np.median(look.amount_now, axis=1),
+            lowest={model.outputs[0].quantity: np.quantile(levels.min(axis=3), 0.05, axis=1)},
+            on_board={self.drug: np.median(look.amount_now, axis=1)},
             estimates=estimates(model, look.theta) | {"AUC24": ("mg.h/L", auc[:, [1, 0, 2]])},
             time_to_event_s=_time_above(areas[rows, :, best], high[:, 0, 0]),
             evidence=evidence,
@@ -138,6 +138,7 @@ class AUCRegimenPolicy:
                 f"going on as now {attainment[i, 0]:.0%}"
                 for i in range(n)
             ],
+            would_change=[""] * n,
         )
 
     def _name(self, regimen: Regimen) -> str:

@@ -66,8 +66,8 @@ class MonitoringPolicy:
             bands={quantity: np.moveaxis(bands, 0, 1)},
             band_units={quantity: unit},
             step_s=self.step_h * 3600,
-            lowest=np.quantile(concentration.min(axis=3), 0.05, axis=1),
-            on_board=np.median(look.amount_now, axis=1),
+            lowest={quantity: np.quantile(concentration.min(axis=3), 0.05, axis=1)},
+            on_board={quantity: np.median(look.amount_now, axis=1)},
             estimates=estimates(model, look.theta),
             time_to_event_s=when,
             evidence={
@@ -80,4 +80,5 @@ class MonitoringPolicy:
                 f"{attainment[i, 0]:.0%} chance of {low[i]:g}-{high[i]:g} {unit}"
                 for i in range(n)
             ],
+            would_change=[""] * n,
         )

@@ -1,0 +1,1 @@
+"""Virtual trials: one module a therapy, beside what all of them share."""
