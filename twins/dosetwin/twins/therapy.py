@@ -77,7 +77,9 @@ class Therapy:
     `make_bank(capacity, seed)` builds the estimator. `limits` and `targets` are overridden by name in an
     enrolment. `decision_interval_s`: a decision is due when the newest used observation or dose is that
     much newer than the one last decided on. `sampling_interval_s`: what silence is measured against.
-    `monitoring` therapies never propose orders. `guarded` is the quantity that `lowest` speaks of.
+    `monitoring` therapies never propose orders. `guarded` is the quantity that unscoped limits speak of.
+    `announcements`: what somebody may announce -> what its number means. `basal_rates(covariates)`: what the
+    device gives of each drug by itself, in canonical units an hour.
     """
 
     id: str
@@ -98,6 +100,8 @@ class Therapy:
     guarded: str = ""
     alerts: tuple[AlertRule, ...] = ()
     monitoring: bool = False
+    announcements: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    basal_rates: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     context: tuple[Quantity, ...] = ()
     """Quantities that travel for people to see (heart rate, reservoir) but do not move the twin."""
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
