@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any
 
@@ -10,10 +9,11 @@ import msgspec
 import pytest
 
 from dosetwin.platform.contracts import Order, Refusal
-from dosetwin.twins.safety import Situation, Verdict, review
+from dosetwin.twins.safety import Verdict, review
 from dosetwin.twins.therapy import Bound
 
-NOW = 1_760_000_000.0
+from .situations import NOW, situation
+
 INSULIN = {
     "maximum_rate": Bound(5.0, "U/h", "test"),
     "maximum_bolus": Bound(10.0, "U", "test"),
@@ -31,16 +31,6 @@ VANCOMYCIN = {
     "maximum_rate": Bound(1000.0, "mg/h", "test"),
     "minimum_interval": Bound(6.0, "h", "test"),
 }
-CALM = Situation(
-    now_s=NOW,
-    observed=140.0,
-    observed_at_s=NOW - 60.0,
-    lowest=95.0,
-    on_board=1.0,
-    given_24h=30.0,
-    last_order_s=NOW - 3600.0,
-    basal_rate=1.0,
-)
 
 
 def rate(amount: float, duration_s: float = 1800.0) -> Order:
@@ -66,7 +56,8 @@ def regimen(amount: float, interval_h: float = 12.0, duration_h: float = 2.0) ->
 
 
 def judged(*orders: Order, limits: dict[str, Bound] = INSULIN, **changes: Any) -> Verdict:
-    return review(orders, dataclasses.replace(CALM, **changes), limits)
+    drug = orders[0].drug if orders else "insulin"
+    return review(orders, situation(drug, **changes), limits, "glucose")
 
 
 def only(verdict: Verdict) -> Refusal:
@@ -186,7 +177,7 @@ def test_a_limit_in_another_unit_is_not_guessed_at() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "changes"),
-    [("suspend_below", {"observed": 69.9}), ("suspend_predicted_below", {"lowest": 59.9})],
+    [("suspend_below", {"value": 69.9}), ("suspend_predicted_below", {"lowest": 59.9})],
 )
 def test_low_suspends(limit: str, changes: dict[str, Any]) -> None:
     verdict = judged(rate(2.0), **changes)
@@ -206,7 +197,7 @@ def test_low_suspends(limit: str, changes: dict[str, Any]) -> None:
 
 
 def test_low_at_its_bound_is_not_low() -> None:
-    assert judged(rate(2.0), observed=70.0, lowest=60.0).findings == ()
+    assert judged(rate(2.0), value=70.0, lowest=60.0).findings == ()
 
 
 def test_no_forecast_gives_no_drug() -> None:
@@ -218,19 +209,19 @@ def test_no_forecast_gives_no_drug() -> None:
 # --- gates: no drug at all, but a suspension always passes --------------------------------------------
 
 GATES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("stale_after", {"observed_at_s": NOW - 721.0}, {"observed_at_s": NOW - 720.0}),
-    ("stale_after", {"observed": None, "observed_at_s": None}, {}),
+    ("stale_after", {"at_s": NOW - 721.0}, {"at_s": NOW - 720.0}),
+    ("stale_after", {"value": None}, {}),
     ("flat_after", {"flat_s": 2701.0}, {"flat_s": 2700.0}),
     ("minimum_interval", {"last_order_s": NOW - 179.0}, {"last_order_s": NOW - 180.0}),
     ("minimum_interval", {"last_order_s": NOW + 5.0}, {"last_order_s": None}),
     ("suspect_reading", {"suspect": True}, {"suspect": False}),
     ("pending_command", {"pending_command": "c-1"}, {"pending_command": None}),
-    ("malformed", {"observed_at_s": NOW + 301.0}, {"observed_at_s": NOW + 300.0}),
+    ("malformed", {"at_s": NOW + 301.0}, {"at_s": NOW + 300.0}),
     ("malformed", {"on_board": float("nan")}, {"on_board": 0.0}),
     ("malformed", {"on_board": -0.1}, {"on_board": -1e-12}),
     ("malformed", {"given_24h": float("inf")}, {}),
     ("malformed", {"given_24h": -1.0}, {}),
-    ("malformed", {"observed": float("nan")}, {}),
+    ("malformed", {"value": float("nan")}, {}),
     ("malformed", {"lowest": float("nan")}, {}),
     ("malformed", {"lowest": float("inf")}, {}),
     ("malformed", {"now_s": float("nan")}, {}),
@@ -341,8 +332,11 @@ def test_it_is_fast_enough_for_the_hot_path() -> None:
     assert best < 100e-6, f"{best * 1e6:.1f} us a call; a quiet machine needs about a tenth of the bound"
 
 
+CALM = situation()
+
+
 def _seconds_per_call(proposal: tuple[Order, ...], calls: int = 2000) -> float:
     start = time.process_time()
     for _ in range(calls):
-        review(proposal, CALM, INSULIN)
+        review(proposal, CALM, INSULIN, "glucose")
     return (time.process_time() - start) / calls

@@ -1,5 +1,8 @@
 """Safety: the independent judge between a decision and a command."""
 
-from dosetwin.twins.safety.supervisor import Situation, Verdict, review
+from dosetwin.twins.safety.limit_table import LimitTable
+from dosetwin.twins.safety.situation import DrugState, GuardedReading, Situation
+from dosetwin.twins.safety.supervisor import Verdict, review
+from dosetwin.twins.safety.watch import Watch
 
-__all__ = ["Situation", "Verdict", "review"]
+__all__ = ["DrugState", "GuardedReading", "LimitTable", "Situation", "Verdict", "Watch", "review"]
