@@ -293,10 +293,10 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
     for name, (_, values) in other.estimates.items():
         np.testing.assert_allclose(one.estimates[name][1], values, rtol=5e-3, atol=1e-2)
     for patient in patients:
-        assert (
-            recovered.roster.patients[patient].state.observed
-            == undisturbed.roster.patients[patient].state.observed
-        )
+        watches = [turn.roster.patients[patient].state.watch for turn in (recovered, undisturbed)]
+        assert watches[0].readings == watches[1].readings
+        given = [{d: (k.amounts, k.rates) for d, k in watch.ledgers.items()} for watch in watches]
+        assert given[0] == given[1]
     assert KEY  # the pseudonyms above were made with it
 
 

@@ -32,7 +32,7 @@ from dosetwin.stream_jobs.shard.intake import Record
 from dosetwin.stream_jobs.shard.outbox import Outbox
 from dosetwin.stream_jobs.shard.patient import Patient
 from dosetwin.twins.bank import Appraisal
-from dosetwin.twins.safety.supervisor import Situation, Verdict, review
+from dosetwin.twins.safety import Situation, Verdict, review
 from dosetwin.twins.therapy import AlertRule
 
 ROUTINE_LIMITS = frozenset({"pending_command", "minimum_interval", "compound"})
@@ -89,12 +89,14 @@ class Conclusions:
         decision = None
         if not therapy.monitoring:
             orders = appraisal.orders[index][best]
-            on_board = max(0.0, float(appraisal.on_board[index]))
-            lowest = float(appraisal.lowest[index, best])
+            state.on_board = {
+                drug: max(0.0, float(amounts[index])) for drug, amounts in appraisal.on_board.items()
+            }
+            state.lowest = {
+                quantity: float(values[index, best]) for quantity, values in appraisal.lowest.items()
+            }
             verdict = (
-                review(orders, situation(patient, now_s, lowest, on_board), patient.limits)
-                if orders
-                else None
+                review(orders, situation(patient, now_s), patient.held, therapy.guarded) if orders else None
             )
             outcome, leaving, reason = self._outcome(patient, orders, verdict, now_s)
             reason = reason or appraisal.reasons[index]
@@ -109,8 +111,8 @@ class Conclusions:
                 candidates=numbers.candidates(index),
                 refusals=findings,
                 evidence=numbers.evidence[index],
+                would_change=appraisal.would_change[index],
             )
-            state.on_board = on_board
             if outcome == "command":
                 self._command(patient, leaving, decision, record, now_s)
             elif outcome == "proposal":
@@ -130,7 +132,6 @@ class Conclusions:
             for finding in findings:
                 self.metrics.refusals[finding.limit, finding.effect].inc()
             self._refusal_alerts(patient, findings, outcome, source, now_s)
-            state.lowest = {appraisal.candidates[best]: lowest}
         risks = numbers.risks[index][best]
         attainment = numbers.attainment[index][best]
         self._rule_alerts(patient, risks, attainment, source, now_s)
@@ -233,8 +234,13 @@ class Conclusions:
         now_s = self.clock.event_s()
         state = patient.state
         state.proposals.pop(proposal.id, None)
-        lowest = state.lowest.get(proposal.candidate, min(state.lowest.values(), default=None))
-        verdict = review(proposal.orders, situation(patient, now_s, lowest, state.on_board), patient.limits)
+        proposed_s = proposal.proposed_at.timestamp()
+        verdict = review(
+            proposal.orders,
+            situation(patient, now_s, proposed_s),
+            patient.held,
+            patient.therapy.guarded,
+        )
         outcome: Any = "refused" if verdict.refused or not verdict.orders else "command"
         decision = Decision(
             id=identifier(state.enrolment.patient, record.source, "decision"),
@@ -323,7 +329,7 @@ class Conclusions:
         source: str,
         now_s: float,
     ) -> None:
-        limits = {finding.limit: finding for finding in findings}
+        limits = {finding.limit.partition("@")[0]: finding for finding in findings}
         stale = limits.get("stale_after")
         if stale is not None:
             priority = "high" if patient.state.enrolment.mode == "autonomous" else "medium"
@@ -332,7 +338,7 @@ class Conclusions:
             )
         elif patient.state.alerts:
             self.clear_alert(patient, "stale_sensor", "readings are fresh again", now_s)
-        serious = [finding for finding in findings if finding.limit not in ROUTINE_LIMITS]
+        serious = [finding for finding in findings if finding.limit.partition("@")[0] not in ROUTINE_LIMITS]
         if outcome == "refused" and serious and stale is None:
             self.raise_alert(
                 patient,
@@ -443,24 +449,22 @@ class _Numbers:
         }
 
 
-def situation(patient: Patient, now_s: float, lowest: float | None, on_board: float) -> Situation:
-    """What the supervisor may know of a patient now, from what was measured, given and answered."""
+def situation(patient: Patient, now_s: float, proposed_s: float | None = None) -> Situation:
+    """What the supervisor may know of a patient now, from what was measured, given and answered.
+
+    `proposed_s`: when what it judges was proposed, where a person approved it later.
+    """
     state = patient.state
-    ledger = state.ledgers.get(patient.therapy.drugs[0].name)
     pending = state.pending_command(now_s)
-    return Situation(
-        now_s=now_s,
-        observed=state.observed,
-        observed_at_s=state.observed_at_s if state.observed is not None else None,
-        lowest=lowest if lowest is None or np.isfinite(lowest) else None,
-        on_board=on_board,
-        given_24h=ledger.given(now_s) if ledger is not None else 0.0,
-        flat_s=max(0.0, state.observed_at_s - state.flat_since_s) if state.observed is not None else 0.0,
-        suspect=state.suspect,
+    return state.watch.situation(
+        now_s,
+        lowest=state.lowest,
+        on_board={drug.name: state.on_board.get(drug.name) for drug in patient.therapy.drugs},
+        covariates=patient.covariates,
+        basal_rates=patient.basal_rates,
         pending_command=pending,
         pending_suspends=pending is not None and not state.pending[pending].adds_drug,
-        last_order_s=state.last_order_s,
-        current_rate=ledger.rate_at(now_s) if ledger is not None else None,
+        proposed_s=proposed_s,
     )
 
 
@@ -472,7 +476,8 @@ def _forget_expired(patient: Patient, now_s: float) -> None:
 
 def _measured(rule: AlertRule, patient: Patient, risks: dict[str, float], attainment: float) -> float | None:
     if rule.measure == "observed":
-        return patient.state.observed
+        watched = patient.state.watch.readings.get(patient.therapy.guarded)
+        return None if watched is None else watched.value
     if rule.measure == "attainment":
         return attainment
     return risks.get(rule.measure)

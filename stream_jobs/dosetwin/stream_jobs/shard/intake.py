@@ -35,7 +35,6 @@ from dosetwin.platform.topics import MAXIMUM_RECORD_BYTES, READINGS, partition_o
 from dosetwin.platform.units import conversion
 from dosetwin.stream_jobs.shard.patient import Patient, SequenceWindow
 from dosetwin.twins.events import TwinEvent
-from dosetwin.twins.safety.dose_ledger import DoseLedger
 from dosetwin.twins.therapy import Quantity
 
 VITAL_SIGNS: dict[str, Quantity] = {
@@ -260,17 +259,13 @@ class Intake:
             )
         if not moves:
             return None
-        therapy, state = patient.therapy, patient.state
+        therapy = patient.therapy
         uid = fact_uid(record.topic, message, index)
         if quantity.name == "carbohydrate":
-            return TwinEvent(at_s, "meal", "carbohydrate", value, uid)
+            return self._watched(patient, TwinEvent(at_s, "meal", "carbohydrate", value, uid))
         if quantity.name in {need.name for need in therapy.covariates}:
-            return TwinEvent(at_s, "covariate", quantity.name, value, uid)
-        if quantity.name == therapy.guarded and at_s >= state.observed_at_s:
-            if state.observed is None or abs(value - state.observed) > 1e-9:
-                state.flat_since_s = at_s
-            state.observed, state.observed_at_s = value, at_s
-            state.suspect = sample.quality == "suspect"
+            return self._watched(patient, TwinEvent(at_s, "covariate", quantity.name, value, uid))
+        patient.state.watch.read(quantity.name, value, at_s, suspect=sample.quality == "suspect")
         censored = 0 if sample.censored is None else -1 if sample.censored == "below" else 1
         return TwinEvent(at_s, "observation", quantity.name, value, uid, 0.0, censored)
 
@@ -293,9 +288,6 @@ class Intake:
                 f"{administration.drug} is no drug of {patient.therapy.id}, which has {known}",
             )
         uid = fact_uid(record.topic, message, index)
-        ledger = patient.state.ledgers.get(drug.name)
-        if ledger is None:
-            ledger = patient.state.ledgers[drug.name] = DoseLedger()
         if isinstance(administration, RateChange):
             rate = _converted(drug.name, administration.rate, administration.unit, f"{drug.unit}/h")
             if rate > drug.maximum_amount:
@@ -303,8 +295,7 @@ class Intake:
                     "impossible_value",
                     f"{rate:g} {drug.unit}/h of {drug.name}; possible is up to {drug.maximum_amount:g}",
                 )
-            ledger.add_rate(at_s, rate)
-            return TwinEvent(at_s, "rate", drug.name, rate, uid)
+            return self._watched(patient, TwinEvent(at_s, "rate", drug.name, rate, uid))
         amount = _converted(drug.name, administration.amount, administration.unit, drug.unit)
         if amount > drug.maximum_amount:
             raise Refused(
@@ -312,11 +303,16 @@ class Intake:
                 f"{amount:g} {drug.unit} of {drug.name} at once; possible is up to {drug.maximum_amount:g}",
             )
         if isinstance(administration, Infusion):
-            ledger.add_amount(at_s, amount)
-            return TwinEvent(at_s, "infusion", drug.name, amount, uid, administration.duration_s)
+            infusion = TwinEvent(at_s, "infusion", drug.name, amount, uid, administration.duration_s)
+            return self._watched(patient, infusion)
         assert isinstance(administration, Bolus)
-        ledger.add_amount(at_s, amount)
-        return TwinEvent(at_s, "bolus", drug.name, amount, uid)
+        return self._watched(patient, TwinEvent(at_s, "bolus", drug.name, amount, uid))
+
+    @staticmethod
+    def _watched(patient: Patient, fact: TwinEvent) -> TwinEvent:
+        """The fact, of which the safety supervisor knows from now on too."""
+        patient.state.watch.give(fact)
+        return fact
 
 
 def records(batch: dict[Any, list[Any]], prefix: str) -> Iterator[Record]:

@@ -26,7 +26,7 @@ from dosetwin.platform.topics import ALERTS, COMMANDS, ENROLMENTS, OVERSIZE_BYTE
 from dosetwin.stream_jobs.shard.intake import Record, records
 from dosetwin.stream_jobs.shard.merge import AppendOrder
 from dosetwin.stream_jobs.shard.recovery import recover
-from dosetwin.stream_jobs.shard.snapshots import due, pack
+from dosetwin.stream_jobs.shard.snapshots import FORMAT, due, pack
 from dosetwin.stream_jobs.shard.turn import Turn
 
 ENROLMENTS_A_TURN = 500
@@ -252,6 +252,7 @@ class Shard:
                         models=models,
                         patients=len(entries),
                         payload=pack(entries, roster.banks),
+                        format=FORMAT,
                     )
                 )
                 chunk.dirty = False

@@ -6,7 +6,7 @@ import msgspec
 
 from dosetwin.platform.contracts import Enrolment, Order, Proposal
 from dosetwin.stream_jobs.enrolment import resolve
-from dosetwin.twins.safety.dose_ledger import DoseLedger
+from dosetwin.twins.safety import LimitTable, Watch
 from dosetwin.twins.therapy import Therapy
 
 SEQUENCE_WINDOW = 1024
@@ -61,23 +61,20 @@ class PatientState(msgspec.Struct):
     enrolled_ms: int
     """Log-append time of the first enrolment: what was appended before it was of an unknown patient."""
     chunk: int
-    ledgers: dict[str, DoseLedger] = {}
-    observed: float | None = None
-    observed_at_s: float = 0.0
-    flat_since_s: float = 0.0
-    suspect: bool = False
+    watch: Watch = msgspec.field(default_factory=Watch)
+    """What was measured, given and ordered, for the safety supervisor."""
     newest_s: float = 0.0
     """Event time of the newest fact."""
     last_decision_s: float = 0.0
-    last_order_s: float | None = None
     last_applied: str | None = None
     last_applied_s: float = 0.0
     pending: dict[str, PendingOrder] = {}
     answered: dict[str, float] = {}
     proposals: dict[str, Proposal] = {}
     lowest: dict[str, float] = {}
-    """`lowest` of each candidate at the last decision, for judging an approval that comes later."""
-    on_board: float = 0.0
+    """Of each guarded quantity under the candidate last proposed, for an approval that comes later."""
+    on_board: dict[str, float] = {}
+    """Of each drug at the last decision."""
     alerts: dict[str, str] = {}
 
     def pending_command(self, now_s: float) -> str | None:
@@ -94,8 +91,7 @@ class PatientState(msgspec.Struct):
     ) -> None:
         """Take account of a command that left (now, or read back from the topic on recovery)."""
         adds = any(order.amount > 0 for order in orders)
-        if adds and (self.last_order_s is None or issued_s > self.last_order_s):
-            self.last_order_s = issued_s
+        self.watch.ordered(orders, issued_s)
         if command_id not in self.answered:
             self.pending[command_id] = PendingOrder(expires_s, adds, issued_s)
 
@@ -108,12 +104,17 @@ class PatientState(msgspec.Struct):
                 del self.answered[stale]
         if status == "applied" and at_s >= self.last_applied_s:
             self.last_applied, self.last_applied_s = command_id, at_s
+        elif status != "applied":
+            self.watch.failed(at_s)
 
 
 class Patient:
     """A patient at work in a shard: its state, and what its enrolment makes of its therapy."""
 
-    __slots__ = ("covariates", "device", "limits", "partition", "state", "targets", "therapy", "windows")
+    __slots__ = (
+        *("basal_rates", "covariates", "device", "held", "limits", "partition"),
+        *("state", "targets", "therapy", "windows"),
+    )
 
     def __init__(self, state: PatientState, partition: int) -> None:
         self.state = state
@@ -132,5 +133,8 @@ class Patient:
         self.covariates = resolved.covariates
         self.targets = resolved.targets
         self.limits = resolved.limits
+        self.held = LimitTable(resolved.limits)
+        basal_rates = self.therapy.basal_rates
+        self.basal_rates = basal_rates(self.covariates) if basal_rates is not None else {}
         self.device = resolved.device
         self.state.enrolment = enrolment

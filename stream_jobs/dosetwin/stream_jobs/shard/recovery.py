@@ -36,7 +36,7 @@ from dosetwin.platform.topics import (
     TWIN_SNAPSHOTS,
 )
 from dosetwin.stream_jobs.shard.intake import Record
-from dosetwin.stream_jobs.shard.snapshots import unpack
+from dosetwin.stream_jobs.shard.snapshots import FORMAT, unpack
 from dosetwin.stream_jobs.shard.turn import Turn
 
 OUTPUTS = (COMMANDS, ALERTS)
@@ -102,6 +102,16 @@ def _restore(
     """Take the chunks in; returns the offsets to replay from and, by patient, those already contained."""
     usable: list[TwinSnapshot] = []
     for snapshot in snapshots.values():
+        if snapshot.format != FORMAT:
+            _log.warning(
+                "partition %d chunk %d is in format %s (this shard writes %s): all its partition is rebuilt "
+                "from history",
+                partition,
+                snapshot.chunk,
+                snapshot.format,
+                FORMAT,
+            )
+            return {}, {}
         other = {
             therapy: version
             for therapy, version in snapshot.models.items()

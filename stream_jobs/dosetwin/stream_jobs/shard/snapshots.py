@@ -11,7 +11,8 @@ from dosetwin.platform.errors import SnapshotError
 from dosetwin.stream_jobs.shard.patient import PatientState
 from dosetwin.twins.bank import Bank
 
-FORMAT = "zlib+msgpack"
+FORMAT = "zlib+msgpack, watch"
+"""Changes whenever `PatientState` does: a snapshot of another format is rebuilt from history."""
 
 
 class PatientEntry(msgspec.Struct):

@@ -6,6 +6,7 @@ The stream's shard and the offline loop both keep one for each patient, so that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import msgspec
 
@@ -89,7 +90,7 @@ class Watch(msgspec.Struct):
         return Situation(
             now_s=now_s,
             readings={quantity: watched.reading() for quantity, watched in self.readings.items()},
-            lowest={quantity: value for quantity, value in lowest.items() if value == value},
+            lowest={quantity: value for quantity, value in lowest.items() if isfinite(value)},
             drugs={
                 drug: self._drug(drug, now_s, on_board.get(drug), basal_rates.get(drug), proposed_s)
                 for drug in drugs
