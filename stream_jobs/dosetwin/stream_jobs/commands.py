@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
     app.command()(fleet)
     app.command()(replay)
+    app.command()(trial)
 
 
 def twins(
@@ -226,3 +227,89 @@ def replay(
     from dosetwin.stream_jobs.replay.run import ReplayPlan, run_replay
 
     run_replay(ReplayPlan(source, therapy, output, speed, bootstrap, as_json, patients))
+
+
+def trial(
+    therapy: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="THERAPY",
+            help="t1d-insulin, propofol, vancomycin, ... or path/to/file.py:NAME of a trial of your own.",
+            show_default=False,
+        ),
+    ] = None,
+    patients: Annotated[int, typer.Option(help="Virtual patients.")] = 20,
+    days: Annotated[
+        float | None, typer.Option(help="Days each lives (default: the trial's own).", show_default=False)
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="A policy; repeat it. Default: dosetwin and every comparator.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Chance: who the patients are and what happens to them.")] = 0,
+    plant: Annotated[
+        str, typer.Option(help="Which virtual patients (default: the trial's first).", show_default=False)
+    ] = "",
+    group: Annotated[str, typer.Option(help="A subpopulation of the plant.", show_default=False)] = "",
+    challenge: Annotated[
+        list[str] | None,
+        typer.Option(help="What goes wrong; repeat it. none, or all: none and each.", show_default=False),
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="A switch of the plant, name=value.", show_default=False)
+    ] = None,
+    first_patient: Annotated[int, typer.Option(help="Number of the first patient.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run (default: out/trial/THERAPY-...).", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes (default: the cores).", show_default=False)
+    ] = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Last line of standard output: the figures as one JSON object.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Say what there is (of THERAPY), and stop.")] = False,
+) -> None:
+    """Try policies on virtual patients: the same people, the same meals, the same noise under each.
+
+    Patient number k of a seed is the same person in every run, so policies are compared patient by patient.
+    Prints mean, 95 % confidence interval and worst patient of each measure; --out gets report.html,
+    result.json, measures.csv, and every chunk of patients as it finishes. Ctrl-C keeps those, and the same
+    command goes on from there. Exit status 1 where a chunk failed, 2 for bad input, 130 when stopped.
+
+    Examples: dosetwin trial --list   |   dosetwin trial t1d-insulin --list
+
+    dosetwin trial vancomycin --patients 100 --days 3 --seed 5000 --json
+
+    dosetwin trial t1d-insulin --policy dosetwin --policy pid --challenge all --out out/robust
+
+    dosetwin trial propofol --seed 5000 --first-patient 17 --patients 1    (one patient again)
+    """
+    if list_:
+        from dosetwin.stream_jobs.trial.listing import list_trials
+
+        list_trials(therapy)
+        return
+    if therapy is None:
+        raise typer.BadParameter("expected THERAPY (dosetwin trial --list shows those that have a trial)")
+    from dosetwin.stream_jobs.trial.run import TrialRequest, run_trial
+
+    request = TrialRequest(
+        source=therapy,
+        patients=patients,
+        days=days,
+        policies=tuple(policy or ()),
+        seed=seed,
+        plant=plant,
+        group=group,
+        challenges=tuple(challenge or ()),
+        options=tuple(option or ()),
+        first_patient=first_patient,
+        out=out,
+        workers=workers,
+        report=report,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_trial(request))

@@ -1,0 +1,1 @@
+"""Virtual trials over Ray: patients in chunks, kept as they finish, under each policy."""
