@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite
+from typing import Any
 
 from dosetwin.platform.contracts import Order, Refusal
 from dosetwin.twins.safety.finding import UNKNOWN, always, finding, malformed
@@ -35,35 +36,31 @@ def sensor_error(
     reading: GuardedReading, table: LimitTable, quantity: str, guarded: str
 ) -> tuple[Limit, str] | None:
     """The limit that says that a value is a code of the sensor and no measurement, and why."""
-    at = table.of_reading("sensor_error_at", quantity, guarded)
+    limits = table.of_reading(quantity, guarded)
+    at = limits.get("sensor_error_at")
     if at is not None and abs(reading.value - at.value) <= ROUNDING:
         return at, f"{quantity} reads {reading.value:g}, a sensor's code and no measurement"
-    below = table.of_reading("sensor_error_below", quantity, guarded)
+    below = limits.get("sensor_error_below")
     if below is not None and reading.value <= below.value:
         return below, f"{quantity} reads {reading.value:g}, which no measurement does"
     return None
-
-
-def watched(table: LimitTable, guarded: str) -> list[str]:
-    """Every quantity that a limit speaks of, the guarded one first."""
-    named = sorted(table.quantities - {"", guarded})
-    return [guarded, *named] if guarded or "" in table.quantities else named
 
 
 def gates(
     orders: list[Order], situation: Situation, table: LimitTable, guarded: str, findings: list[Refusal]
 ) -> None:
     """Judge whether drug may be given at all; `orders` are those of the command that would give some."""
-    quantities = watched(table, guarded)
+    quantities = table.watched(guarded)
     problem = _malformed_situation(situation, quantities) or next(iter(table.problems), "")
     if problem:
         findings.append(malformed(UNKNOWN, problem))
         return
     _command_gates(situation, table, findings)
+    own_idea = any(order.kind == "bolus" for order in orders) and automatic(situation)
     for quantity in quantities:
         _reading_gates(quantity, situation, table, guarded, findings)
         _forecast_gate(quantity, orders, situation, table, guarded, findings)
-        if automatic(situation) and any(order.kind == "bolus" for order in orders):
+        if own_idea:
             _steady(quantity, situation, table, guarded, findings)
     for order in orders:
         state = situation.drugs.get(order.drug)
@@ -73,11 +70,14 @@ def gates(
             )
             findings.append(always("unconfigured", order.amount, reason))
             continue
+        limits = table.of_drug(order.drug)
         for name in NEEDED[order.kind]:
-            if table.of_drug(name, order.drug) is None:
+            if name not in limits:
                 reason = f"a {order.kind} of {order.drug} needs the limit {name}: nothing before it is set"
                 findings.append(always("unconfigured", order.amount, reason))
-        _drug_gates(order, state, situation, table, findings)
+        _drug_gates(order, state, situation, limits, findings)
+        if "interaction_bolus" in limits or "interaction_rate" in limits:
+            _interaction_gate(order.drug, situation, table, findings)
     for limit in table.scaled:
         bound = limit.of(situation.covariates)
         if not 0 < bound < inf and limit.value > 0:
@@ -107,9 +107,7 @@ def _command_gates(situation: Situation, table: LimitTable, findings: list[Refus
 def _reading_gates(
     quantity: str, situation: Situation, table: LimitTable, guarded: str, findings: list[Refusal]
 ) -> None:
-    def bound(name: str) -> Limit | None:
-        return table.of_reading(name, quantity, guarded)
-
+    bound = table.of_reading(quantity, guarded).get
     reading = situation.readings.get(quantity)
     stale = bound("stale_after")
     if reading is None:
@@ -159,7 +157,7 @@ def _forecast_gate(
     if situation.lowest.get(quantity) is not None:
         return
     for order in orders:
-        foreseen = table.of_reading("suspend_predicted_below", quantity, guarded, order.drug)
+        foreseen = table.of_reading(quantity, guarded, order.drug).get("suspend_predicted_below")
         if foreseen is not None:
             _shut(findings, foreseen, UNKNOWN, f"there is no forecast of {quantity or 'a guarded quantity'}")
             return
@@ -169,7 +167,7 @@ def _steady(
     quantity: str, situation: Situation, table: LimitTable, guarded: str, findings: list[Refusal]
 ) -> None:
     """No automatic bolus on a jump: |newest - previous| <= bound % of the newest."""
-    limit = table.of_reading("unsteady_above", quantity, guarded)
+    limit = table.of_reading(quantity, guarded).get("unsteady_above")
     reading = situation.readings.get(quantity)
     if limit is None or reading is None:
         return
@@ -182,54 +180,58 @@ def _steady(
 
 
 def _drug_gates(
-    order: Order, state: DrugState, situation: Situation, table: LimitTable, findings: list[Refusal]
+    order: Order,
+    state: DrugState,
+    situation: Situation,
+    limits: Mapping[str, Limit],
+    findings: list[Refusal],
 ) -> None:
     drug = order.drug
     for name, known, what in (
-        ("maximum_on_board", state.on_board, f"the amount of {drug} on board"),
-        ("maximum_1h", state.given_1h, f"what was given of {drug} in 1 h"),
-        ("maximum_4h", state.given_4h, f"what was given of {drug} in 4 h"),
-        ("maximum_24h", state.given_24h, f"what was given of {drug} in 24 h"),
+        ("maximum_on_board", state.on_board, "on board"),
+        ("maximum_1h", state.given_1h, "given in 1 h"),
+        ("maximum_4h", state.given_4h, "given in 4 h"),
+        ("maximum_24h", state.given_24h, "given in 24 h"),
     ):
-        if known is None:
-            limit = table.of_drug(name, drug)
-            if limit is not None:
-                _shut(findings, limit, UNKNOWN, f"{what} is not known")
+        if known is None and name in limits:
+            _shut(findings, limits[name], UNKNOWN, f"the amount of {drug} {what} is not known")
     if state.basal_rate is None:
-        by_basal = table.of_drug("maximum_times_basal", drug) if order.kind == "rate" else None
+        by_basal = limits.get("maximum_times_basal") if order.kind == "rate" else None
         if order.kind == "bolus" and automatic(situation):
-            by_basal = table.of_drug("maximum_automatic_bolus", drug)
+            by_basal = limits.get("maximum_automatic_bolus")
             by_basal = by_basal if by_basal is not None and by_basal.unit in SECONDS else None
         if by_basal is not None:
             _shut(findings, by_basal, UNKNOWN, f"the basal rate of {drug} is not known")
-    if order.kind != "rate":
-        interval = table.of_drug("minimum_interval", drug)
-        if interval is not None and state.last_order_s is not None:
-            elapsed_s = situation.now_s - state.last_order_s
-            if elapsed_s < interval.value:
-                _shut(
-                    findings, interval, elapsed_s, f"the last order that gave {drug} is {elapsed_s:.0f} s old"
-                )
-        since = table.of_drug("maximum_given_since", drug)
-        if since is not None and situation.proposed_s is not None:
-            given = state.given_since_proposal
-            if given is None:
-                _shut(findings, since, UNKNOWN, f"what was given of {drug} since the proposal is not known")
-            elif given * 100 > since.value * order.amount:
-                reason = f"{given:g} {order.unit} of {drug} were given since {order.amount:g} were proposed"
-                _shut(findings, since, given * 100 / order.amount, reason)
-    delivery = table.of_drug("delivery_stale_after", drug)
+    delivery = limits.get("delivery_stale_after")
     if delivery is not None:
         if state.reported_s is None:
             _shut(findings, delivery, UNKNOWN, f"no device has reported what it gave of {drug}")
         elif situation.now_s - state.reported_s > delivery.value:
             age_s = situation.now_s - state.reported_s
             _shut(findings, delivery, age_s, f"the newest report of {drug} given is {age_s:.0f} s old")
-    if table.has("interaction_bolus") or table.has("interaction_rate"):
-        for other, its_state in situation.drugs.items():
-            threshold = table.of_drug("interaction_above", other)
-            if other != drug and threshold is not None and its_state.on_board is None:
-                _shut(findings, threshold, UNKNOWN, f"the amount of {other} on board is not known")
+    if order.kind == "rate":
+        return
+    interval = limits.get("minimum_interval")
+    if interval is not None and state.last_order_s is not None:
+        elapsed_s = situation.now_s - state.last_order_s
+        if elapsed_s < interval.value:
+            _shut(findings, interval, elapsed_s, f"the last order that gave {drug} is {elapsed_s:.0f} s old")
+    since = limits.get("maximum_given_since")
+    if since is not None and situation.proposed_s is not None:
+        given = state.given_since_proposal
+        if given is None:
+            _shut(findings, since, UNKNOWN, f"what was given of {drug} since the proposal is not known")
+        elif given * 100 > since.value * order.amount:
+            reason = f"{given:g} {order.unit} of {drug} were given since {order.amount:g} were proposed"
+            _shut(findings, since, given * 100 / order.amount, reason)
+
+
+def _interaction_gate(drug: str, situation: Situation, table: LimitTable, findings: list[Refusal]) -> None:
+    """A drug whose limits hang on another's amount on board needs that amount known."""
+    for other, state in situation.drugs.items():
+        threshold = table.of_drug(other).get("interaction_above")
+        if other != drug and threshold is not None and state.on_board is None:
+            _shut(findings, threshold, UNKNOWN, f"the amount of {other} on board is not known")
 
 
 def _contraindications(
@@ -255,47 +257,46 @@ def _shut(findings: list[Refusal], limit: Limit, value: float, reason: str) -> N
     findings.append(finding(limit, shown, limit.bound.value, limit.bound.unit, "refused", reason))
 
 
-def _malformed_situation(situation: Situation, quantities: list[str]) -> str:
+def _malformed_situation(situation: Situation, quantities: Sequence[str]) -> str:
+    """What is no number, or negative where nothing can be, in words; empty in nearly every call."""
     s = situation
-    numbers: list[tuple[str, float | None]] = [
-        ("now_s", s.now_s),
-        ("failed_s", s.failed_s),
-        ("announced_s", s.announced_s),
-        ("proposed_s", s.proposed_s),
-    ]
-    amounts: list[tuple[str, float | None]] = []
+    numbers = [s.now_s, s.failed_s or 0.0, s.announced_s or 0.0, s.proposed_s or 0.0]
+    amounts = [0.0]
     for quantity in quantities:
         reading = s.readings.get(quantity)
         if reading is not None:
-            numbers += [
-                (f"{quantity}", reading.value),
-                (f"the time of {quantity}", reading.at_s),
-                (f"the change of {quantity}", reading.change),
-            ]
-            amounts += [
-                (f"the flat time of {quantity}", reading.flat_s),
-                (f"the noise of {quantity}", reading.noise),
-                (f"the spacing of {quantity}", reading.spacing_s),
-            ]
-        numbers.append((f"the lowest {quantity}", s.lowest.get(quantity)))
-    for drug, state in s.drugs.items():
-        numbers += [
-            (f"the last order of {drug}", state.last_order_s),
-            (f"the report of {drug}", state.reported_s),
-        ]
-        amounts += [
-            (f"{drug} on board", state.on_board),
-            (f"{drug} given in 24 h", state.given_24h),
-            (f"{drug} given in 4 h", state.given_4h),
-            (f"{drug} given in 1 h", state.given_1h),
-            (f"{drug} given since the proposal", state.given_since_proposal),
-            (f"the current rate of {drug}", state.current_rate),
-            (f"the basal rate of {drug}", state.basal_rate),
-        ]
-    for name, value in numbers:
-        if value is not None and not isfinite(value):
+            numbers += (reading.value, reading.at_s, reading.change or 0.0)
+            amounts += (reading.flat_s, reading.noise or 0.0, reading.spacing_s or 0.0)
+        numbers.append(s.lowest.get(quantity, 0.0))
+    for state in s.drugs.values():
+        numbers += (state.last_order_s or 0.0, state.reported_s or 0.0)
+        amounts += (
+            *(state.on_board or 0.0, state.given_24h or 0.0, state.given_4h or 0.0, state.given_1h or 0.0),
+            *(state.given_since_proposal or 0.0, state.current_rate or 0.0, state.basal_rate or 0.0),
+        )
+    if isfinite(sum(numbers)) and isfinite(sum(amounts)) and min(amounts) >= -ROUNDING:
+        return ""
+    return _what_is_malformed(situation, quantities)
+
+
+def _what_is_malformed(situation: Situation, quantities: Sequence[str]) -> str:
+    structures: list[tuple[str, Any]] = [("the situation", situation)]
+    structures += [
+        (f"the reading of {quantity}", situation.readings.get(quantity)) for quantity in quantities
+    ]
+    structures += [(f"the state of {drug}", state) for drug, state in situation.drugs.items()]
+    found = [
+        (f"{field} of {name}", value)
+        for name, structure in structures
+        if structure is not None
+        for field in structure.__struct_fields__
+        if isinstance(value := getattr(structure, field), float | int)
+    ]
+    found += [(f"the lowest {quantity}", situation.lowest.get(quantity, 0.0)) for quantity in quantities]
+    for name, value in found:
+        if not isfinite(value):
             return f"{name} is {value}; expected a number"
-    for name, value in amounts:
-        if value is not None and not -ROUNDING <= value < inf:
+    for name, value in found:
+        if value < 0:
             return f"{name} is {value}; expected a number of at least 0"
-    return ""
+    return "the numbers of the situation are too large to be judged"

@@ -8,8 +8,10 @@ therapy's guarded quantity; the narrower key goes first. Other names are somebod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf, nan
+from typing import Any
+
+import msgspec
 
 from dosetwin.twins.therapy import Bound
 
@@ -57,6 +59,8 @@ PATIENT_LIMITS = frozenset({"lock_out", "proposal_stale_after", "joint_rate"})
 KNOWN = DRUG_LIMITS | READING_LIMITS | COVARIATE_LIMITS | PATIENT_LIMITS
 """Every limit the supervisor holds to."""
 
+KEPT = 256
+"""Drugs and quantities whose limits a table keeps looked up."""
 TIMES = frozenset(
     {
         "stale_after",
@@ -84,8 +88,7 @@ TIGHTER_UP = frozenset(
 """Limits that become stricter as their bound grows; all others as it falls."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """A bound in force under its key: `value` in `unit`, converted to s or /h, to be multiplied by `per`."""
 
     key: str
@@ -109,12 +112,19 @@ class LimitTable:
     `problems`: what cannot be held to, in words. While there is one, nothing that gives drug passes.
     """
 
-    __slots__ = ("_limits", "contraindications", "problems", "quantities", "scaled")
+    __slots__ = (
+        *("_limits", "_of_drug", "_of_reading", "_watched"),
+        *("contraindications", "problems", "quantities", "scaled"),
+    )
 
     def __init__(self, limits: Mapping[str, Bound]) -> None:
         self._limits: dict[str, dict[str, Limit]] = {}
+        self._of_drug: dict[str, dict[str, Limit]] = {}
+        self._watched: dict[str, tuple[str, ...]] = {}
+        self._of_reading: dict[tuple[str, bool, str], dict[str, Limit]] = {}
         self.problems: list[str] = []
         self.scaled: list[Limit] = []
+        """Limits that grow with a covariate."""
         self.quantities: set[str] = set()
         """Quantities with a limit of their own; "" stands for the therapy's guarded one."""
         self.contraindications: list[tuple[Limit, bool, str, str]] = []
@@ -143,18 +153,46 @@ class LimitTable:
         """Whether any scope of that name is set."""
         return name in self._limits
 
-    def of_drug(self, name: str, drug: str) -> Limit | None:
-        """The limit that holds for a drug."""
-        scopes = self._limits.get(name)
-        return None if scopes is None else scopes.get(drug) or scopes.get("")
+    def of_drug(self, drug: str) -> Mapping[str, Limit]:
+        """The limits on drugs that hold for one, by name."""
+        found = self._of_drug.get(drug)
+        if found is None:
+            found = self._chosen(DRUG_LIMITS, self._of_drug, drug, (drug, ""))
+        return found
 
-    def of_reading(self, name: str, quantity: str, guarded: str, drug: str = "") -> Limit | None:
-        """The limit that holds for a quantity, where it concerns `drug` alone under the narrower key."""
-        scopes = self._limits.get(name)
-        if scopes is None:
-            return None
-        found = (scopes.get(f"{quantity}@{drug}") if drug else None) or scopes.get(quantity)
-        return found or (scopes.get("") if quantity == guarded else None)
+    def of_reading(self, quantity: str, guarded: str, drug: str = "") -> Mapping[str, Limit]:
+        """The limits on readings that hold for a quantity, by name; for `drug`, its narrower ones too."""
+        key = (quantity, quantity == guarded, drug)
+        found = self._of_reading.get(key)
+        if found is None:
+            scopes = (f"{quantity}@{drug}", quantity) if drug else (quantity,)
+            scopes = (*scopes, "") if quantity == guarded else scopes
+            found = self._chosen(READING_LIMITS, self._of_reading, key, scopes)
+        return found
+
+    def _chosen(
+        self, names: frozenset[str], kept: dict[Any, dict[str, Limit]], key: Any, scopes: tuple[str, ...]
+    ) -> dict[str, Limit]:
+        """Of each name the limit of the narrowest scope; kept, as the same drugs come again and again."""
+        found: dict[str, Limit] = {}
+        for name, limits in self._limits.items():
+            if name in names:
+                limit = next((limits[scope] for scope in scopes if scope in limits), None)
+                if limit is not None:
+                    found[name] = limit
+        if len(kept) >= KEPT:
+            kept.clear()
+        kept[key] = found
+        return found
+
+    def watched(self, guarded: str) -> tuple[str, ...]:
+        """Every quantity that a limit speaks of, the guarded one first."""
+        found = self._watched.get(guarded)
+        if found is None:
+            named = tuple(sorted(self.quantities - {"", guarded}))
+            found = (guarded, *named) if guarded or "" in self.quantities else named
+            self._watched[guarded] = found
+        return found
 
     def of_patient(self, name: str) -> Limit | None:
         """A limit that knows no scope."""

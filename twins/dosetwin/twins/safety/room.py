@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -16,8 +15,7 @@ SECONDS_PER_HOUR = 3600.0
 WINDOWS_S = {"maximum_1h": 3600.0, "maximum_4h": 14_400.0, "maximum_24h": 86_400.0}
 
 
-@dataclass(slots=True)
-class Taken:
+class Taken(msgspec.Struct):
     """What of one drug is taken already: by what was given, and by the orders of this command so far."""
 
     on_board: float
@@ -28,8 +26,7 @@ class Taken:
     current: float
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """What the rules know of an order beside it."""
 
     order: Order
@@ -108,7 +105,7 @@ def _strengthened(
         return set()
     above = set()
     for drug, taken in everything.items():
-        limit = table.of_drug("interaction_above", drug)
+        limit = table.of_drug(drug).get("interaction_above")
         if limit is None:
             continue
         proposed = sum(_added(order, taken.basal) for order in orders if order.drug == drug)
@@ -123,9 +120,9 @@ def _ceiling(judged: Judged, covariates: Mapping[str, float], findings: list[Ref
     rate = order.kind == "rate"
     drug = order.unit.removesuffix("/h") if rate else order.unit
     ceiling = order.amount
-    for name, rule in ROOMS.items():
-        limit = judged.table.of_drug(name, order.drug)
-        if limit is None:
+    for name, limit in judged.table.of_drug(order.drug).items():
+        rule = ROOMS.get(name)
+        if rule is None:
             continue
         bound = limit.of(covariates)
         room = rule(judged, bound, limit)
@@ -152,12 +149,12 @@ def _joint(judged: Judged, covariates: Mapping[str, float], findings: list[Refus
     """The joint rate: sum over drugs of rate / full rate <= bound (one drug alone may have it all)."""
     order, table = judged.order, judged.table
     limit = table.of_patient("joint_rate")
-    own = table.of_drug("joint_full_rate", order.drug)
+    own = table.of_drug(order.drug).get("joint_full_rate")
     if limit is None or own is None or (order.kind != "rate" and order.duration_s == 0):
         return order.amount
     others = 0.0
     for drug, taken in judged.everything.items():
-        full = table.of_drug("joint_full_rate", drug)
+        full = table.of_drug(drug).get("joint_full_rate")
         if full is None:
             continue
         others += _share(taken.running, full.of(covariates))

@@ -6,14 +6,14 @@ Times are event Unix seconds, amounts the canonical unit of their drug, rates th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import msgspec
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedReading:
+class GuardedReading(msgspec.Struct, frozen=True):
     """The newest reading of a quantity and what speaks for or against it.
 
     `flat_s`: how long the newest readings have been exactly equal. `suspect`: its source marked it so.
@@ -30,8 +30,7 @@ class GuardedReading:
     spacing_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DrugState:
+class DrugState(msgspec.Struct, frozen=True):
     """What was given of a drug, and what the device does with it.
 
     `on_board`: amount still to act, None where nobody knows. `given_24h`, `given_4h`, `given_1h`: amount
@@ -52,8 +51,7 @@ class DrugState:
     given_since_proposal: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True):
     """One patient now.
 
     `readings`, `lowest`: by guarded quantity; `lowest` is the 5 % quantile of the smallest forecast value
@@ -69,7 +67,7 @@ class Situation:
     readings: Mapping[str, GuardedReading]
     lowest: Mapping[str, float]
     drugs: Mapping[str, DrugState]
-    covariates: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    covariates: Mapping[str, float] = NOTHING
     pending_command: str | None = None
     pending_suspends: bool = False
     failed_s: float | None = None

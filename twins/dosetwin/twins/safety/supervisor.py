@@ -8,22 +8,20 @@ Each limit, what trips it and the hazard it answers: docs/safety.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 
 import msgspec
 
 from dosetwin.platform.contracts import Order, Refusal
 from dosetwin.twins.safety.finding import UNKNOWN, Effect, Parts, always, finding, malformed
-from dosetwin.twins.safety.gates import NEEDED, automatic, gates, sensor_error, watched
+from dosetwin.twins.safety.gates import NEEDED, automatic, gates, sensor_error
 from dosetwin.twins.safety.limit_table import Limit, LimitTable
 from dosetwin.twins.safety.room import fit
 from dosetwin.twins.safety.situation import Situation
 from dosetwin.twins.therapy import Bound
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The orders that may leave (none when refused) and what was cut, each with limit, value, bound."""
 
     orders: tuple[Order, ...]
@@ -95,9 +93,7 @@ def _suspends(order: Order) -> bool:
 def _malformed(order: Order) -> str:
     """Why an order cannot be judged, or nothing."""
     amount, duration_s, interval_s = order.amount, order.duration_s, order.interval_s
-    if not all(isinstance(number, int | float) for number in (amount, duration_s, interval_s)) or not (
-        0 <= amount < inf and 0 <= duration_s < inf and 0 <= interval_s < inf
-    ):
+    if not (0 <= amount < inf and 0 <= duration_s < inf and 0 <= interval_s < inf):
         return (
             f"a {order.kind} of amount {amount}, duration {duration_s} s, interval {interval_s} s; "
             "expected numbers of at least 0"
@@ -118,7 +114,7 @@ def _suspend_when_low(
     """Known or foreseen low (or high, where that is the danger): rates become 0, other drug falls."""
     beyond = [
         found
-        for quantity in watched(table, guarded)
+        for quantity in table.watched(guarded)
         for found in _beyond(quantity, situation, table, guarded, parts)
     ]
     if not beyond:
@@ -149,12 +145,13 @@ def _beyond(
     value = None if reading is None or sensor_error(reading, table, quantity, guarded) else reading.value
     found = []
     for drug in dict.fromkeys(order.drug for order in parts if order is not None):
+        limits = table.of_reading(quantity, guarded, drug)
         for name, number, verb, above in (
             ("suspend_below", value, "is", False),
             ("suspend_above", value, "is", True),
             ("suspend_predicted_below", lowest, "is foreseen to fall to", False),
         ):
-            limit = table.of_reading(name, quantity, guarded, drug)
+            limit = limits.get(name)
             if limit is None or number is None:
                 continue
             if number > limit.value if above else number < limit.value:
