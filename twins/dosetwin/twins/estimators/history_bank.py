@@ -8,10 +8,11 @@ batches, a snapshot and a restart change nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import jax
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from dosetwin.platform.contracts import Prediction
 from dosetwin.platform.errors import SnapshotError, TherapyError
 from dosetwin.twins.bank import Appraisal, Assimilation
 from dosetwin.twins.estimators.history_batch import batches
+from dosetwin.twins.estimators.history_drift import Drift, engine_z
 from dosetwin.twins.estimators.history_estimates import estimators, noise
 from dosetwin.twins.estimators.patient_history import Arrays, PatientHistory
 from dosetwin.twins.events import TwinEvent
@@ -31,6 +33,8 @@ from dosetwin.twins.simulation.program_writer import covariate_effects
 from dosetwin.twins.therapy import CovariateNeed
 
 Values = npt.NDArray[np.float64]
+Stretches = list[tuple[float, dict[str, float]]]
+"""(start in hours, covariates) of every stretch of constant covariates."""
 
 
 class Policy(Protocol):
@@ -44,6 +48,7 @@ class Policy(Protocol):
         at_s: Sequence[float],
         targets: Sequence[Mapping[str, float]],
         draws: Values,
+        drift: Drift | None,
     ) -> Appraisal:
         """Forecast each patient from `at_s` and score the candidates."""
         ...
@@ -73,6 +78,8 @@ class HistoryBank:
     """Twins of one therapy on one population model. Implements `dosetwin.twins.bank.Bank`.
 
     `needs`: the covariates an enrolment gives. `history_s`: how long a fact counts (PatientHistory).
+    `drift`: how the parameters that the model lets vary between occasions do so. `settled`: what is made of the
+    covariates that were told before the model sees them (a creatinine that lags, ...).
     `capacity` is not needed beforehand: twins are small sets of facts, arrays are made per call.
     """
 
@@ -87,23 +94,28 @@ class HistoryBank:
         history_s: float,
         capacity: int,
         seed: int,
+        drift: Drift | None = None,
+        settled: Callable[[Stretches], Stretches] | None = None,
     ) -> None:
         if capacity < 1:
             raise TherapyError(f"found capacity {capacity} of a bank; expected at least 1")
         self.therapy = therapy
-        if len(model.outputs) > 1 or model.occasion_varying:
+        if len(model.outputs) > 1 or bool(model.occasion_varying) != (drift is not None):
             raise TherapyError(
                 f"{therapy}: found {len(model.outputs)} observed quantities, {len(model.occasion_varying)} "
-                "parameters that vary between occasions; expected one and none in a stream's bank"
+                f"parameters that vary between occasions and {'no' if drift is None else 'a'} drift; expected one "
+                "quantity, and a drift where there are such parameters"
             )
         # in a stream a covariate holds from when it was measured, not until
         self.model = replace(model, interpolation="last_value_forward")
-        self.model_version = f"{therapy}/{_version(model)}"
+        self.model_version = f"{therapy}/{_version(model, drift, settled)}"
         self._policy = policy
         self._drug = drug
         self._needs = {need.name: need for need in needs}
         self._history_s = history_s
         self._seed = seed
+        self._drift = drift
+        self._settled = settled
         self._twins: dict[str, _Twin] = {}
 
     def enrol(
@@ -189,7 +201,8 @@ class HistoryBank:
 
     def _arrays(self, patient: str, until_s: float) -> Arrays:
         twin = self._twin(patient)
-        return twin.history.arrays(twin.defaults, self.model.advancing, until_s)
+        arrays = twin.history.arrays(twin.defaults, self.model.advancing, until_s)
+        return arrays if self._settled is None else arrays._replace(stretches=self._settled(arrays.stretches))
 
     def _predict(
         self,
@@ -199,11 +212,11 @@ class HistoryBank:
     ) -> None:
         arrays = [self._arrays(patient, facts[i][1].at_s) for patient, i in turn]
         ask_h = [(facts[i][1].at_s - a.origin_s) / 3600 for (_, i), a in zip(turn, arrays, strict=True)]
-        observed, call = self.model.outputs[0], estimators(self.model.root)
-        for batch in batches(self.model, arrays, ask_h):
+        observed, call = self.model.outputs[0], estimators(self.model.root, self._drift)
+        for batch in batches(self.model, arrays, ask_h, self._drift):
             members = [turn[k] for k in batch.index]
             names = [(self._seed, patient, facts[i][1].uid) for patient, i in members]
-            drawn = noise(self.model, names)[batch.padding]
+            drawn = noise(self.model, names, self._drift)[batch.padding]
             with double_precision():
                 found = call.estimate(self.model.population, batch.program, drawn)
                 result = call.forecast(self.model.population, batch.program, found.samples, batch.asked)
@@ -231,17 +244,19 @@ class HistoryBank:
             for patient, twin in zip(patients, twins, strict=True)
         ]
         targets = [twin.targets for twin in twins]
-        return self._policy.appraise(self.model, patients, arrays, at_s, targets, noise(self.model, names))
+        drawn = noise(self.model, names, self._drift)
+        return self._policy.appraise(self.model, patients, arrays, at_s, targets, drawn, self._drift)
 
     def modes(self, patients: Sequence[str], at_s: Sequence[float]) -> list[dict[str, float]]:
         """Most probable individual parameters now, by name, for reading and tests."""
         arrays = [self._arrays(patient, at) for patient, at in zip(patients, at_s, strict=True)]
         ask_h = [(at - a.origin_s) / 3600 for at, a in zip(at_s, arrays, strict=True)]
         found: list[dict[str, float]] = [{} for _ in patients]
-        for batch in batches(self.model, arrays, ask_h):
+        for batch in batches(self.model, arrays, ask_h, self._drift):
             with double_precision():
-                mode = estimators(self.model.root).mode(self.model.population, batch.program)
-                p = parameters(self.model.root)(self.model.population, batch.program.rows, mode.z)
+                mode = estimators(self.model.root, self._drift).mode(self.model.population, batch.program)
+                z = jax.vmap(lambda z: engine_z(self.model, self._drift, z))(mode.z)
+                p = parameters(self.model.root)(self.model.population, batch.program.rows, z)
                 values, ok = {name: np.asarray(v) for name, v in p.items()}, np.asarray(mode.converged)
             for row, k in enumerate(batch.index):
                 event = batch.program.observations.event[row, batch.asked[row]]
@@ -280,9 +295,13 @@ class HistoryBank:
         return sum(400 + 160 * len(twin.history) for twin in self._twins.values())
 
 
-def _version(model: PopulationModel) -> str:
+def _version(model: PopulationModel, drift: Drift | None, settled: Callable[..., object] | None) -> str:
     described = repr((model.structure, model.observed, model.source, model.omega.tolist()))
     described += repr([(p.name, p.typical, p.unit) for p in model.parameters])
+    if drift is not None:
+        described += repr((drift, model.gamma.tolist()))
+    if settled is not None:
+        described += settled.__qualname__
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.twins.data.subject import DOSE, OBSERVATION, OTHER, Subject
+from dosetwin.twins.estimators.history_drift import Drift
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.population_model import PopulationModel
 from dosetwin.twins.precision import double_precision
@@ -19,7 +20,7 @@ from dosetwin.twins.simulation.program_writer import stack, write_program
 
 Values = npt.NDArray[np.float64]
 BATCHES = (8, 64, 256)
-EVENTS = (32, 256, 2048)
+EVENTS = (32, 64, 256, 2048)
 LEVELS = (8, 64, 512)
 STRETCHES = (16, 128, 1024)
 """A compilation takes seconds and is needed for each combination that occurs: few and coarse steps."""
@@ -39,7 +40,7 @@ def padded(n: int, steps: tuple[int, ...]) -> int:
 class Batch:
     """`count` patients whose programs have one shape, padded with copies of the first to a known batch size.
 
-    Of each patient's observation records number `asked[row]` is the one that was asked for.
+    Of each patient's observation records number `asked[row]` is the one that was asked for, [B]; or those, [B, A].
     """
 
     index: list[int]
@@ -60,10 +61,18 @@ class Batch:
         return np.array(self.index)[self.padding]
 
 
-def batches(model: PopulationModel, patients: Sequence[Arrays], ask_h: Sequence[float]) -> Iterable[Batch]:
-    """The patients' programs with one more record each, at `ask_h`, grouped by padded shape."""
+def batches(
+    model: PopulationModel,
+    patients: Sequence[Arrays],
+    ask_h: Sequence[float] | Sequence[Sequence[float]],
+    drift: Drift | None = None,
+) -> Iterable[Batch]:
+    """The patients' programs with a record more at every time of `ask_h`, grouped by padded shape.
+
+    With one time a patient `Batch.asked` is [B], with a sequence of times (of one length A) it is [B, A].
+    """
     with double_precision():
-        subjects = [records(arrays, at) for arrays, at in zip(patients, ask_h, strict=True)]
+        subjects = [records(arrays, at, drift) for arrays, at in zip(patients, ask_h, strict=True)]
         written = [write_program(model, subject) for subject, _ in subjects]
     shapes: dict[tuple[int, int, int], list[int]] = {}
     for i, made in enumerate(written):
@@ -81,19 +90,26 @@ def batches(model: PopulationModel, patients: Sequence[Arrays], ask_h: Sequence[
             yield Batch(index, count, program, np.array([subjects[i][1] for i in chosen]))
 
 
-def records(arrays: Arrays, ask_h: float) -> tuple[Subject, int]:
-    """A patient's facts as records with one more at `ask_h`, and which of the observation records that is.
+def records(
+    arrays: Arrays, ask_h: float | Sequence[float], drift: Drift | None = None
+) -> tuple[Subject, npt.NDArray[np.int64]]:
+    """A patient's facts as records with one more at every `ask_h`, and which of the observation records those are.
 
-    At equal times covariates come first, then levels (a trough drawn when the dose is hung is a trough), the
-    record that asks, and doses. A pump's rate that still runs goes on beyond the last record.
+    At equal times covariates and steps of a drift come first, then levels (a trough drawn when the dose is hung
+    is a trough), the records that ask, and doses. A pump's rate that still runs goes on beyond the last record.
     """
-    end = max([ask_h, *(dose[0] for dose in arrays.doses), *(level[0] for level in arrays.levels)])
+    asks = np.atleast_1d(np.asarray(ask_h, np.float64))
+    end = max([*asks.tolist(), *(dose[0] for dose in arrays.doses), *(level[0] for level in arrays.levels)])
     rows: list[tuple[float, int, int]] = [(start, 0, k) for k, (start, _) in enumerate(arrays.stretches)]
     rows += [(level[0], 1, k) for k, level in enumerate(arrays.levels)]
-    rows += [(ask_h, 2, 0)]
+    rows += [(float(ask), 2, k) for k, ask in enumerate(asks)]
     rows += [(dose[0], 3, k) for k, dose in enumerate(arrays.doses)]
     # the first stretch holds from the beginning, however early a dose is
-    rows = sorted((max(row[0], -1.0) if row[1] == 0 else row[0], *row[1:]) for row in rows)
+    rows = [(max(row[0], -1.0) if row[1] == 0 else row[0], *row[1:]) for row in rows]
+    if drift is not None:
+        begins = drift.begins(end, min(-1.0, min(row[0] for row in rows)))
+        rows += [(float(start), -1, k) for k, start in enumerate(begins)]
+    rows.sort()
     R = len(rows)
     numbers: dict[str, Any] = {name: np.zeros(R) for name in ("amount", "rate", "duration", "interval")}
     numbers |= {name: np.full(R, np.nan) for name in ("dv", "lower")}
@@ -102,12 +118,12 @@ def records(arrays: Arrays, ask_h: float) -> tuple[Subject, int]:
         for name in ("evid", "compartment", "censored", "steady_state", "additional", "output", "occasion")
     }
     stretch = np.zeros(R, np.int64)
-    asked = level = 0
-    current = 0
+    asked = np.zeros(len(asks), np.int64)
+    level = current = step = 0
     for i, (time, kind, k) in enumerate(rows):
-        if kind == 0:
-            current = k
+        if kind <= 0:
             codes["evid"][i] = OTHER
+            current, step = (k, step) if kind == 0 else (current, k)
         elif kind == 3:
             _, duration, amount, rate = arrays.doses[k]
             codes["evid"][i] = DOSE
@@ -119,9 +135,9 @@ def records(arrays: Arrays, ask_h: float) -> tuple[Subject, int]:
             if kind == 1:
                 _, numbers["dv"][i], codes["censored"][i] = arrays.levels[k]
             else:
-                asked = level
+                asked[k] = level
             level += 1
-        stretch[i] = current
+        stretch[i], codes["occasion"][i] = current, step
     names = arrays.stretches[0][1]
     covariates = {
         name: np.array([values[name] for _, values in arrays.stretches], np.float64)[stretch]
@@ -129,7 +145,8 @@ def records(arrays: Arrays, ask_h: float) -> tuple[Subject, int]:
     }
     times = np.array([time for time, _, _ in rows])
     row = np.arange(1, R + 1)
-    return Subject(id="", time=times, row=row, covariates=covariates, **numbers, **codes), asked
+    subject = Subject(id="", time=times, row=row, covariates=covariates, **numbers, **codes)
+    return subject, asked if np.ndim(ask_h) else asked[0]
 
 
 def filled(n: int) -> Iterable[tuple[npt.NDArray[np.int64], int]]:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from dosetwin.platform.contracts import Order
 from dosetwin.twins.bank import Appraisal, FloatArray
+from dosetwin.twins.estimators.history_drift import Drift
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.models.compartments import Linear
 from dosetwin.twins.policies.regimen_outlook import look_ahead
@@ -61,10 +62,11 @@ class AUCRegimenPolicy:
         at_s: Sequence[float],
         targets: Sequence[Mapping[str, float]],
         noise: Values,
+        drift: Drift | None,
     ) -> Appraisal:
         """Score "keep" and every offered regimen; see this module's equation."""
         n = len(patients)
-        look = look_ahead(model, arrays, at_s, self.offered, noise, self.horizon_h)
+        look = look_ahead(model, arrays, at_s, self.offered, noise, self.horizon_h, drift)
         wanted = [{**self.targets, **given} for given in targets]
         low = np.array([t["auc24_low"] for t in wanted])[:, None, None]
         high = np.array([t["auc24_high"] for t in wanted])[:, None, None]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dosetwin.twins.bank import Appraisal
+from dosetwin.twins.estimators.history_drift import Drift
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.policies.regimen import QUANTILES, Values, estimates
 from dosetwin.twins.policies.regimen_outlook import look_ahead
@@ -34,10 +35,11 @@ class MonitoringPolicy:
         at_s: Sequence[float],
         targets: Sequence[Mapping[str, float]],
         noise: Values,
+        drift: Drift | None,
     ) -> Appraisal:
         """Forecast each patient under the dosing that is running."""
         n, grid_h = len(patients), np.arange(0, self.horizon_h + self.step_h / 2, self.step_h)
-        look = look_ahead(model, arrays, at_s, (), noise, self.horizon_h)
+        look = look_ahead(model, arrays, at_s, (), noise, self.horizon_h, drift)
         asked = np.concatenate([np.tile(grid_h, (n, 1, 1)), look.trough_h[:, :, None]], axis=2)
         levels = np.asarray(look.simulate(None, asked, np.array([0.0, self.horizon_h])).concentration)
         concentration, troughs = levels[..., :-1], levels[..., -1]

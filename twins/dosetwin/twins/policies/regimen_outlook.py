@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from dosetwin.twins.estimators.history_batch import batches, filled
 from dosetwin.twins.estimators.history_estimates import SAMPLES, estimators
+from dosetwin.twins.estimators.history_drift import Drift
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.models.compartments import Doses, Linear, State
 from dosetwin.twins.policies.regimen_forecast import Ahead, Present, ahead
@@ -89,6 +90,7 @@ def look_ahead(
     offered: Sequence[Regimen],
     noise: Values,
     horizon_h: float,
+    drift: Drift | None = None,
 ) -> Outlook:
     """Estimate every patient and lay out "keep" (candidate 0) and each offered regimen to the horizon."""
     n = len(arrays)
@@ -103,17 +105,17 @@ def look_ahead(
         last = begun[-1] if begun else -np.inf
         future[i], trough[i] = future_doses(regimens[i], last, now_h[i], horizon_h, most)
         recent[i] = recent_doses(patient.doses, now_h[i], RECENT)
-    structure, call = model.structure, estimators(model.root)
+    structure, call = model.structure, estimators(model.root, drift)
     assert isinstance(structure, Linear)
     theta, x, depot, effective, converged = _blank(structure, n)
-    for batch in batches(model, arrays, now_h.tolist()):
+    for batch in batches(model, arrays, now_h.tolist(), drift):
         with double_precision():
             found = call.estimate(model.population, batch.program, noise[batch.rows])
             here = call.locate(model.population, batch.program, found.samples, batch.asked)
             amounts = np.asarray(here.amounts)[: batch.count]
             for k, name in enumerate(structure.parameters):
-                if name in here.parameters:
-                    theta[batch.index, :, k] = np.asarray(here.parameters[name])[: batch.count]
+                if name in here.ahead:
+                    theta[batch.index, :, k] = np.asarray(here.ahead[name])[: batch.count]
             effective[batch.index] = np.asarray(found.samples.effective)[: batch.count]
             converged[batch.index] = np.asarray(found.mode.converged)[: batch.count]
         x[batch.index] = amounts[..., -structure.size :]
