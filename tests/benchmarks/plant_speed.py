@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -33,25 +32,12 @@ from dosetwin.twins.plants.diabetes_population import sample_population
 from dosetwin.twins.plants.diabetes_simulation import BLOCK, DiabetesSchedule, simulate
 
 ROOT = Path(__file__).parents[2]
-HOME = ROOT / ".tools" / "simglucose"
-PINNED = ("simglucose==0.2.11", "setuptools<81")
-"""Its gym asks for pkg_resources, which later versions of setuptools left out."""
+sys.path.insert(0, str(ROOT))
+
+from tests.simglucose_environment import peer_python  # noqa: E402
+
 MINUTES = 1440
 KEPT = ("adult#001", "adult#007", "adolescent#003", "adolescent#009", "child#002", "child#008")
-
-
-def peer_python() -> Path | None:
-    """The interpreter of the peer's environment, made if it is not there; None where it cannot be made."""
-    python = HOME / "bin" / "python"
-    uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
-    try:
-        if not python.exists():
-            subprocess.run([uv, "venv", "--quiet", "--python", "3.11", str(HOME)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *PINNED], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"no peer: {error}; simglucose needs uv and a package index", file=sys.stderr)
-        return None
-    return python
 
 
 def peer(python: Path, names: str) -> list[dict[str, Any]]:

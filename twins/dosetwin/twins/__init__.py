@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dosetwin.twins.closed_loop import ClosedLoop as ClosedLoop
     from dosetwin.twins.data.frame import to_frame as to_frame
     from dosetwin.twins.data.nonmem import read_nonmem as read_nonmem
     from dosetwin.twins.data.subject import Dataset as Dataset
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dosetwin.twins.data.subject import RecordError as RecordError
     from dosetwin.twins.data.subject import Subject as Subject
     from dosetwin.twins.data.subject import subject as subject
+    from dosetwin.twins.decision import Decision as Decision
     from dosetwin.twins.diagnostics.npde import (
         prediction_distribution_errors as prediction_distribution_errors,
     )
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from dosetwin.twins.models.target_mediated import target_mediated as target_mediated
     from dosetwin.twins.models.target_mediated import target_mediated_qss as target_mediated_qss
     from dosetwin.twins.models.turnover import indirect_response as indirect_response
+    from dosetwin.twins.patient import Patient as Patient
     from dosetwin.twins.population_model import Additive as Additive
     from dosetwin.twins.population_model import BoxCox as BoxCox
     from dosetwin.twins.population_model import Combined as Combined
@@ -96,6 +99,9 @@ if TYPE_CHECKING:
     from dosetwin.twins.simulation.prediction import predict as predict
 
 _HOMES = {
+    "closed_loop": "ClosedLoop",
+    "decision": "Decision",
+    "patient": "Patient",
     "data.frame": "to_frame",
     "data.nonmem": "read_nonmem",
     "data.subject": "Dataset Dose Observation RecordError Subject subject",

@@ -1,4 +1,4 @@
-"""What a device that nobody hears from is taken to do: carry out its orders exactly, then its own programme."""
+"""What a device that nobody hears from is taken to do: its orders exactly, then its own programme."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class _Regimen(msgspec.Struct, array_like=True):
 class AssumedDelivery(msgspec.Struct):
     """One device. `programmed`: the rate of each drug (per hour) that runs when no order's rate does.
 
-    A rate lasts its duration (0: until the next), a bolus and an infusion start at once. A regimen's first dose
-    is due one interval after the last dose began, at once where that has passed or nothing was given.
+    A rate lasts its duration (0: until the next), a bolus and an infusion start at once. A regimen's first
+    dose is due one interval after the last dose began, at once where that has passed or nothing was given.
     """
 
     programmed: dict[str, float]

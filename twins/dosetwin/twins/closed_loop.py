@@ -65,8 +65,8 @@ class ClosedLoop:
     """One patient's twin, policy and safety supervisor.
 
     `therapy` is an id such as "t1d-insulin"; `patient` holds what it needs to know (`Patient`). `targets` and
-    `limits` override the therapy's by name, each a (value, unit): `limits={"maximum_bolus": (5, "U")}`. The same
-    calls with the same `seed` give the same decisions.
+    `limits` override the therapy's by name, each a (value, unit): `limits={"maximum_bolus": (5, "U")}`. The
+    same calls with the same `seed` give the same decisions.
 
     **What was given.** Call `record_dose` for what was really delivered: that alone counts, whatever was
     ordered. For a drug of which no delivery was ever recorded, orders are taken as carried out exactly, and
@@ -116,10 +116,11 @@ class ClosedLoop:
         censored: Literal["below", "above"] | None = None,
         suspect: bool = False,
     ) -> None:
-        """Tell a reading, a laboratory value or a covariate measured again (creatinine, weight), any time, any order.
+        """Tell a reading, a laboratory value or a covariate measured again; at any time, in any order.
 
-        `censored`: the true value is below (above) `value`, a limit of the sensor or assay. `suspect`: its device
-        doubts it. Raises FactError for an unknown quantity or an impossible value, UnitError for its unit.
+        `censored`: the true value is below (above) `value`, a limit of the sensor or assay. `suspect`: its
+        device doubts it. Raises FactError for an unknown quantity or an impossible value, UnitError for its
+        unit.
         """
         at_s = _seconds(at)
         known = {q.name: q for q in self.therapy.observed}
@@ -135,7 +136,7 @@ class ClosedLoop:
         if not found.low <= number <= found.high:
             raise FactError(
                 f"{quantity} is {value:g} {unit}; possible is {found.low:g} to {found.high:g} {found.unit}",
-                remedy="leave out a sensor's error codes; for a value beyond its range give that limit and `censored`",
+                remedy="leave out error codes; beyond a sensor's range give that range and `censored`",
             )
         kind = "observation" if quantity in known else "covariate"
         side = {None: 0, "below": -1, "above": 1}[censored]
@@ -144,7 +145,7 @@ class ClosedLoop:
         if before is not None:
             if before != number:
                 raise FactError(
-                    f"{quantity} at {at.isoformat()} was {before:g} {found.unit} before and is now {number:g}",
+                    f"{quantity} at {at.isoformat()} was told as {before:g} {found.unit}, now as {number:g}",
                     remedy="tell one value for one moment",
                 )
             return
@@ -158,15 +159,17 @@ class ClosedLoop:
     ) -> None:
         """Tell what was really delivered.
 
-        A unit of amount ("U", "mg") is a bolus at `at`, or with `duration_min` an infusion from `at` on. A unit
-        of rate ("U/h", "mg/h", "ug/kg/min") is what the pump runs at from `at` until the next rate is told (or for
-        `duration_min`, then 0 until told otherwise). Raises FactError for an unknown drug or an impossible amount.
+        A unit of amount ("U", "mg") is a bolus at `at`, or with `duration_min` an infusion from `at` on. A
+        unit of rate ("U/h", "mg/h", "ug/kg/min") is what the pump runs at from `at` until the next rate is
+        told, or for `duration_min` and then its own programme (an insulin pump's basal rate, otherwise
+        nothing). Raises FactError for an unknown drug or an impossible amount.
         """
         at_s = _seconds(at)
         found = next((each for each in self.therapy.drugs if each.name == drug), None)
         if found is None:
             raise FactError(
-                f"{self.therapy.id} has no drug {drug!r}; it has {', '.join(d.name for d in self.therapy.drugs)}",
+                f"no drug {drug!r} in {self.therapy.id}, which has "
+                f"{', '.join(each.name for each in self.therapy.drugs)}",
                 remedy="correct the name",
             )
         number, duration_s = _finite(drug, amount), _finite("duration_min", duration_min) * SECONDS_PER_MINUTE
@@ -181,21 +184,22 @@ class ClosedLoop:
         number = to_canonical(drug, number, plain, f"{found.unit}/h" if rate else found.unit)
         if number > found.maximum_amount * (60.0 if rate else 1.0):
             raise FactError(
-                f"{amount:g} {unit} of {drug}; possible is up to {found.maximum_amount:g} {found.unit} at once",
+                f"{amount:g} {unit} of {drug}; possible is up to {found.maximum_amount:g} {found.unit}",
                 remedy="check the unit",
             )
         self._reported.add(drug)
         kind = "rate" if rate else "infusion" if duration_s > 0 else "bolus"
         self._tell(self._dose(Assumed(at_s, kind, drug, number, 0.0 if rate else duration_s)))
         if rate and duration_s > 0:
-            self._tell(self._dose(Assumed(at_s + duration_s, "rate", drug, 0.0)))
+            after = self._device.programmed.get(drug, 0.0)
+            self._tell(self._dose(Assumed(at_s + duration_s, "rate", drug, after)))
 
     def announce(self, what: str, *, at: datetime, duration_min: float = 0.0, **amount: float) -> None:
         """Tell what somebody says will happen or is happening: a meal, exercise, a stimulus.
 
-        The amount is one keyword: `carbohydrate_g` of a meal, otherwise as the therapy says (`intensity`). What is
-        announced for later than the next decision is held back until then. Raises FactError for what the therapy
-        does not know.
+        The amount is one keyword: `carbohydrate_g` of a meal, otherwise as the therapy says (`intensity`).
+        What is announced for later than the next decision is held back until then. Raises FactError for what
+        the therapy does not know.
         """
         at_s = _seconds(at)
         known = self.therapy.announcements
@@ -220,7 +224,10 @@ class ClosedLoop:
         self._tell(TwinEvent(at_s, cast(Any, kind), name, number, _uid(key), duration_s))
 
     def decide(self, *, at: datetime) -> Decision:
-        """What to give now, past the safety supervisor. Raises FactError where `at` is before the last decision."""
+        """What to give now, past the safety supervisor.
+
+        Raises FactError where `at` is before the last decision.
+        """
         at_s = _seconds(at)
         if self._decided_s is not None and at_s < self._decided_s:
             raise FactError(
@@ -270,7 +277,7 @@ class ClosedLoop:
         try:
             found = msgspec.msgpack.decode(saved, type=_Saved)
         except msgspec.DecodeError as error:
-            raise SnapshotError(f"this is no saved loop: {error}", remedy="give what save() returned") from error
+            raise SnapshotError(f"no saved loop: {error}", remedy="give what save() returned") from error
         if found.format != FORMAT:
             raise SnapshotError(f"a saved loop of format {found.format}; this version reads {FORMAT}")
         loop = cls(
@@ -290,7 +297,7 @@ class ClosedLoop:
         self._later.append((fact, suspect))
 
     def _assume(self, at_s: float) -> None:
-        """Carry out, for drugs that nobody reports on, what was ordered and what follows from it until `at_s`."""
+        """Carry out what was ordered of drugs that nobody reports on, and what follows until `at_s`."""
         silent = [drug.name for drug in self.therapy.drugs if drug.name not in self._reported]
         begun: list[Assumed] = []
         if self._decided_s is not None:
@@ -318,7 +325,8 @@ class ClosedLoop:
         weight = self._covariates.get("weight")
         if weight is None:
             raise FactError(
-                f"{unit} is per kilogram and {self.therapy.id} knows no weight", remedy="give the absolute amount"
+                f"{unit} is per kilogram and {self.therapy.id} knows no weight",
+                remedy="give the absolute amount",
             )
         return weight
 
@@ -334,9 +342,8 @@ def _bounds(
                 remedy="correct the name",
             )
         scope = name.rpartition("@")[2] or name
-        bounds[name] = Bound(
-            to_canonical(scope, value, unit, known[name].unit), known[name].unit, f"{what} given by the caller"
-        )
+        canonical = known[name].unit
+        bounds[name] = Bound(to_canonical(scope, value, unit, canonical), canonical, f"{what} of the caller")
     return bounds
 
 

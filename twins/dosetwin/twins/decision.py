@@ -16,11 +16,12 @@ from dosetwin.twins.bank import Appraisal
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The candidate chosen for one patient, after the safety supervisor.
 
-    `orders` are what may be given now: drug, route, kind, amount (a rate is in units of the drug an hour), unit,
-    duration_s, interval_s; empty leaves the device as it is. `outcome`: "orders" (give them), "refused" (the
-    supervisor stopped everything; `refusals` say why), "none" (nothing to change). `refusals` name limit, value, bound
-    and the bound's source of everything that was cut. `forecast` is under the chosen candidate before any
-    cut. `would_change` says what would have led to another choice. `evidence` are the numbers behind it.
+    `orders` are what may be given now: drug, route, kind, amount (a rate is in units of the drug an hour),
+    unit, duration_s, interval_s; empty leaves the device as it is. `outcome`: "orders" (give them),
+    "refused" (the supervisor stopped everything; `refusals` say why), "none" (nothing to change). `refusals`
+    name limit, value, bound and the bound's source of everything that was cut. `forecast` is under the chosen
+    candidate before any cut. `would_change` says what would have led to another choice. `evidence` are the
+    numbers behind it.
     """
 
     therapy: str

@@ -1,8 +1,9 @@
 """The closed loop of many patients of one therapy, without a broker: assimilate, decide, supervise.
 
-What the stream does with a patient, in the same order and with the same parts: facts go into the bank and, where
-the safety supervisor must know of them, into a `Watch`; the bank appraises the candidates; the supervisor judges
-what the best of them orders. `ClosedLoop` is this for one patient with units and clock times.
+What the stream does with a patient, in the same order and with the same parts: facts go into the bank and,
+where the safety supervisor must know of them, into a `Watch`; the bank appraises the candidates; the
+supervisor judges what the best of them orders. `ClosedLoop` is this for one patient with units and clock
+times.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from dosetwin.twins.bank import Appraisal
 from dosetwin.twins.decision import AppraisalRecords, Decision
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.patient import Patient
-from dosetwin.twins.safety import Verdict, review
-from dosetwin.twins.safety.watch import Watch
+from dosetwin.twins.safety import LimitTable, Verdict, Watch, review
 from dosetwin.twins.therapies import load_therapy
 from dosetwin.twins.therapy import Bound
 
@@ -31,12 +31,11 @@ NOTHING: frozenset[int] = frozenset()
 
 @dataclass
 class _Member:
-    """One patient of the group beside its twin."""
+    """One patient beside its twin; `targets` hold the limits too, so that a policy plans within them."""
 
     name: str
     covariates: dict[str, float]
     targets: dict[str, float]
-    limits: dict[str, Bound]
     basal_rates: Mapping[str, float]
     watch: Watch
 
@@ -58,9 +57,10 @@ class _Saved(msgspec.Struct):
 class LoopGroup:
     """A `Controller` (see `trials.trial`) whose decisions are the twins', past the supervisor.
 
-    `targets` and `limits` override the therapy's by name, for every patient, in the therapy's units. `names` identify
-    the patients (default: patient-0, patient-1, ...); chance comes from (seed, name) alone. Raises TherapyError where
-    a covariate is missing, unknown or out of range, or where the therapy has no such target or limit.
+    `targets` and `limits` override the therapy's by name, for every patient, in the therapy's units. `names`
+    identify the patients (default: patient-0, patient-1, ...); chance comes from (seed, name) alone. Raises
+    TherapyError where a covariate is missing, unknown or out of range, or where the therapy has no such
+    target or limit.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class LoopGroup:
         self.therapy = load_therapy(therapy)
         if self.therapy.monitoring:
             raise TherapyError(
-                f"{therapy} is monitored only: it proposes no doses", remedy="take a therapy that closes the loop"
+                f"{therapy} is monitored only: it proposes no doses",
+                remedy="take a therapy that closes the loop",
             )
         if not patients:
             raise TherapyError("found no patients; expected at least one")
@@ -86,8 +87,10 @@ class LoopGroup:
             raise TherapyError(f"found {len(set(names))} different names for {len(patients)} patients")
         wanted = overridden("target", self.therapy.targets, targets or {})
         held = overridden("limit", self.therapy.limits, limits or {})
+        self._limits = LimitTable(held)
+        aims = {name: bound.value for name, bound in (held | wanted).items()}
         self._members = [
-            self._member(name, patient.covariates(self.therapy), wanted, held)
+            self._member(name, patient.covariates(self.therapy), aims)
             for name, patient in zip(names, patients, strict=True)
         ]
         self._bank = self.therapy.make_bank(len(patients), seed)
@@ -104,13 +107,13 @@ class LoopGroup:
         """Of the twins."""
         return self._bank.model_version
 
-    def tell(
-        self, facts: Sequence[Sequence[TwinEvent]], suspect: Collection[int] = NOTHING
-    ) -> None:
-        """Take facts, a sequence a patient, in any order; `suspect`: uids of readings marked so by their device."""
+    def tell(self, facts: Sequence[Sequence[TwinEvent]], suspect: Collection[int] = NOTHING) -> None:
+        """Take facts, a sequence a patient, in any order.
+
+        `suspect` are the uids of readings that their device marked so.
+        """
         if len(facts) != len(self._members):
             raise TherapyError(f"found facts of {len(facts)} patients; this group has {len(self._members)}")
-        drugs = {drug.name for drug in self.therapy.drugs}
         observed = {quantity.name for quantity in self.therapy.observed}
         for member, news in zip(self._members, facts, strict=True):
             for fact in sorted(news, key=lambda fact: (fact.at_s, fact.uid)):
@@ -118,9 +121,9 @@ class LoopGroup:
                     self._enrol(min(f.at_s for given in facts for f in given))
                 if fact.kind == "observation" and fact.name in observed:
                     member.watch.read(fact.name, fact.value, fact.at_s, suspect=fact.uid in suspect)
-                elif fact.kind in ("bolus", "infusion", "rate") and fact.name in drugs:
+                else:
                     member.watch.give(fact)
-                elif fact.kind == "covariate":
+                if fact.kind == "covariate":
                     member.covariates[fact.name] = fact.value
                 self._waiting.append((member.name, fact))
 
@@ -141,7 +144,11 @@ class LoopGroup:
                     therapy=self.therapy.id,
                     model=self._bank.model_version,
                     at=instant(at_s),
-                    outcome="orders" if outcome == "orders" else "refused" if outcome == "refused" else "none",
+                    outcome="orders"
+                    if outcome == "orders"
+                    else "refused"
+                    if outcome == "refused"
+                    else "none",
                     orders=verdict.orders,
                     chosen=appraisal.candidates[best],
                     reason=appraisal.reasons[index],
@@ -171,14 +178,17 @@ class LoopGroup:
         )
 
     def restore(self, saved: bytes) -> None:
-        """Take the state that `save` gave, of the same patients; the next decision is the one it would have made.
+        """Take the state that `save` gave; the next decision is the one that it would have made.
 
-        Raises SnapshotError where it is no such state, or of other patients, therapy or model version.
+        Raises SnapshotError where it is no such state, or of other patients, another therapy or another
+        model version.
         """
         try:
             found = msgspec.msgpack.decode(saved, type=_Saved)
         except msgspec.DecodeError as error:
-            raise SnapshotError(f"this is no saved loop: {error}", remedy="give what save() returned") from error
+            raise SnapshotError(
+                f"this is no saved loop: {error}", remedy="give what save() returned"
+            ) from error
         names = [member.name for member in self._members]
         if found.therapy != self.therapy.id or [member.name for member in found.members] != names:
             raise SnapshotError(
@@ -195,15 +205,13 @@ class LoopGroup:
         self,
         name: str,
         covariates: dict[str, float],
-        targets: Mapping[str, Bound],
-        limits: Mapping[str, Bound],
+        aims: Mapping[str, float],
     ) -> _Member:
         rates = self.therapy.basal_rates
         return _Member(
             name,
             covariates,
-            {key: bound.value for key, bound in targets.items()},
-            dict(limits),
+            dict(aims),
             rates(covariates) if rates is not None else {},
             Watch(),
         )
@@ -236,18 +244,27 @@ class LoopGroup:
             situation = member.watch.situation(
                 at_s,
                 lowest={name: value for name, value in lowest.items() if np.isfinite(value)},
-                on_board={drug: max(0.0, float(held[index])) for drug, held in appraisal.on_board.items()},
+                on_board={drug.name: _held(appraisal, drug.name, index) for drug in self.therapy.drugs},
                 covariates=member.covariates,
                 basal_rates=member.basal_rates,
             )
-            verdict = review(orders, situation, member.limits, self.therapy.guarded)
+            verdict = review(orders, situation, self._limits, self.therapy.guarded)
             member.watch.ordered(verdict.orders, at_s)
             judged.append((orders, verdict))
         return judged
 
 
+def _held(appraisal: Appraisal, drug: str, index: int) -> float | None:
+    """The amount of a drug still to act; None where the bank does not say."""
+    held = appraisal.on_board.get(drug)
+    return None if held is None else max(0.0, float(held[index]))
+
+
 def overridden(what: str, known: Mapping[str, Bound], given: Mapping[str, Bound]) -> dict[str, Bound]:
-    """The therapy's bounds with those given in their place. Raises TherapyError where there is none to replace."""
+    """The therapy's bounds with those given in their place.
+
+    Raises TherapyError where there is none to replace, or the value is no bound.
+    """
     bounds = dict(known)
     for name, bound in given.items():
         if name not in known:

@@ -97,5 +97,7 @@ def _number(name: str, value: float | str | bool) -> float:
         return found
     number = float(value)
     if not math.isfinite(number):
-        raise TherapyError(f"{name} is {value}; expected a finite number", remedy="leave out what is not known")
+        raise TherapyError(
+            f"{name} is {value}; expected a finite number", remedy="leave out what is not known"
+        )
     return number
