@@ -52,6 +52,15 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Ceiling:
+    """How far a role may move a limit for a time: from `tightest` (None: any) to `loosest`, `longest_s` long."""
+
+    loosest: Bound
+    longest_s: float
+    tightest: Bound | None = None
+
+
+@dataclass(frozen=True)
 class AlertRule:
     """When an alert of `kind` begins and ends, judged at every decision.
 
@@ -102,6 +111,8 @@ class Therapy:
     monitoring: bool = False
     announcements: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     basal_rates: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
+    ceilings: Mapping[str, Mapping[str, Ceiling]] = field(default_factory=lambda: MappingProxyType({}))
+    """Role -> limit -> how far that role may override it for a time; what is not here nobody overrides."""
     context: tuple[Quantity, ...] = ()
     """Quantities that travel for people to see (heart rate, reservoir) but do not move the twin."""
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

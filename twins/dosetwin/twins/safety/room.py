@@ -12,6 +12,8 @@ from dosetwin.twins.safety.limit_table import SECONDS, Limit, LimitTable
 from dosetwin.twins.safety.situation import DrugState
 
 SECONDS_PER_HOUR = 3600.0
+NEGLIGIBLE = 1e-9
+"""Room for less than this part of an order is rounding and no room."""
 WINDOWS_S = {"maximum_1h": 3600.0, "maximum_4h": 14_400.0, "maximum_24h": 86_400.0}
 
 
@@ -70,6 +72,8 @@ def fit(
             order, everything[order.drug], everything, automatic, order.drug in strengthened, table
         )
         ceiling = _ceiling(judged, covariates, findings)
+        if 0 < ceiling <= NEGLIGIBLE * order.amount:
+            ceiling = 0.0
         if ceiling < 0 or (ceiling == 0 and order.kind != "rate"):
             parts[index] = None
             continue
