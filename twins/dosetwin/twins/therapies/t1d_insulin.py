@@ -5,6 +5,7 @@ The model is Hovorka 2004; the estimator an ensemble filter; see docs/models/t1d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from dosetwin.twins.bank import Bank
@@ -20,6 +21,13 @@ def make_bank(capacity: int, seed: int) -> Bank:
     from dosetwin.twins.estimators.ensemble_bank import EnsembleBank
 
     return EnsembleBank(capacity, seed)
+
+
+def basal_rates(covariates: Mapping[str, float]) -> dict[str, float]:
+    """The pump's own programme, U/h: the basal rate where it is known, else its share of the daily dose."""
+    from dosetwin.twins.estimators.ensemble_prior import basal_U_per_h
+
+    return {"insulin": covariates.get("basal_rate") or basal_U_per_h(covariates["total_daily_dose"])}
 
 
 therapy = Therapy(
@@ -67,6 +75,14 @@ therapy = Therapy(
     make_bank=make_bank,
     source="Hovorka 2004, Physiol. Meas. 25:905, doi:10.1088/0967-3334/25/4/010",
     guarded="glucose",
+    announcements=MappingProxyType(
+        {
+            "meal": "carbohydrate_g",
+            "exercise": "intensity, 0 to 1 of the most one can do",
+            "site_change": "nothing: the infusion site is new",
+        }
+    ),
+    basal_rates=basal_rates,
     alerts=(
         # thresholds on probabilities are our assumption; glucose levels are the consensus's (Battelino 2019)
         AlertRule(
