@@ -23,6 +23,8 @@ CANONICAL_UNITS: MappingProxyType[str, str] = MappingProxyType(
         "heart_rate": "/min",
         "systolic_pressure": "mm[Hg]",
         "diastolic_pressure": "mm[Hg]",
+        "mean_arterial_pressure": "mm[Hg]",
+        "bis": "1",
         "spo2": "%",
         "battery": "%",
         "temperature": "Cel",
@@ -30,6 +32,7 @@ CANONICAL_UNITS: MappingProxyType[str, str] = MappingProxyType(
         "insulin": "U",
         "vancomycin": "mg",
         "remifentanil": "ug",
+        "propofol": "mg",
         "quinidine": "mg",
         "phenobarbital": "mg",
         # covariates

@@ -1,0 +1,265 @@
+"""One round of the anaesthesia twins' ensemble filter: propagate to a time, take in what was read then.
+
+The index is the response surface of the effect sites behind three equal lags (an Erlang delay of mean TAU, as
+monitors average over 15-30 s and lag behind), plus what a noxious stimulus S, weakened by the opioid, adds to
+it, plus a persisting and a white error:
+
+    reading = B3 + S w(R_E) + NB + white.
+
+S is an unknown input with a sparse prior: it fades, wanders a little, and jumps. Whether a reading speaks for a jump,
+for an artefact (diathermy, muscle) or for neither is a question of three densities of the innovation z of variance V:
+
+    p_0 N(z; 0, V),    p_J N(z; 0, V + J^2),    p_A / 100,        p_J = 1 - exp(-hazard x time since the last round)
+
+and S is given the variance J^2 times the posterior probability of a jump before the update, which trusts the reading as
+far as it is no artefact (moment matching of the mixture, as in the generalised pseudo-Bayes filter of first order;
+Bar-Shalom, Li & Kirubarajan 2001, section 11.6). What was announced makes a jump likely before it is seen.
+
+The update is the deterministic square root of Whitaker & Hamill 2002 (doi:10.1175/1520-0493(2002)130<1913:EDAWPO>2.0.CO;2),
+one scalar reading after the other, innovations bounded at `HUBER` standard deviations. Arrays are [row, member, patient].
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt32
+
+from dosetwin.twins.estimators import anaesthesia_layout as row
+from dosetwin.twins.estimators.ensemble_noise import mix, standard_normal
+from dosetwin.twins.models import anaesthesia_circulation as circulation
+from dosetwin.twins.models import anaesthesia_response as response
+from dosetwin.twins.models import effect_site_kinetics as kinetics
+
+HUBER = 3.0
+_ARTEFACT_DENSITY = 1.0 / 100.0
+_DRIFTING = tuple(row.DRIFT_PER_SQRT_HOUR)
+_NOISE_ROWS = (row.S, row.NB, row.DM, row.DH, *_DRIFTING)
+
+Ensemble = Float[Array, "rows members patients"]
+Members = Float[Array, "members patients"]
+PerPatient = Float[Array, " patients"]
+
+
+class Round(NamedTuple):
+    """What one round asks of each patient; all [patients], NaN for a reading that there is not.
+
+    Propagate `h_min` (0 to 1/3) under `propofol` mg/min and `remifentanil` ug/min after boluses (mg, ug) at the
+    start, with noise of `key`; then a stimulus of `stimulus` (1 = an incision) that was announced; then the
+    readings. `since_min`: time since the last round with readings.
+    """
+
+    h_min: PerPatient
+    propofol: PerPatient
+    remifentanil: PerPatient
+    propofol_bolus: PerPatient
+    remifentanil_bolus: PerPatient
+    stimulus: PerPatient
+    since_min: PerPatient
+    bis: PerPatient
+    pressure: PerPatient
+    heart_rate: PerPatient
+    key: UInt32[Array, " patients"]
+
+
+def _noise(key: UInt32[Array, " patients"], rows: tuple[int, ...], members: int) -> Float[Array, "..."]:
+    """[len(rows), members, patients] standard normal numbers."""
+    counter = (
+        jnp.asarray(rows, jnp.uint32)[:, None] * jnp.uint32(members) + jnp.arange(members, dtype=jnp.uint32)
+    ) * jnp.uint32(0x9E3779B9)
+    return standard_normal(mix(counter[:, :, None] ^ key))
+
+
+def propofol_rates(x: Ensemble) -> kinetics.RateConstants:
+    """Rate constants of every member for propofol."""
+    V1, V2, V3, CL, Q2, Q3, ke0, km = (
+        jnp.exp(x[r]) for r in (row.V1P, row.V2P, row.V3P, row.CLP, row.Q2P, row.Q3P, row.KEP, row.KMP)
+    )
+    return kinetics.rate_constants(V1, V2, V3, CL, Q2, Q3, ke0, km)
+
+
+def remifentanil_rates(x: Ensemble) -> kinetics.RateConstants:
+    """Rate constants of every member for remifentanil."""
+    V1, V2, V3, CL, Q2, Q3, ke0, km = (
+        jnp.exp(x[r]) for r in (row.V1R, row.V2R, row.V3R, row.CLR, row.Q2R, row.Q3R, row.KER, row.KMR)
+    )
+    return kinetics.rate_constants(V1, V2, V3, CL, Q2, Q3, ke0, km)
+
+
+def unstimulated_index(x: Ensemble, propofol: Members, remifentanil: Members) -> Members:
+    """The index that effect-site concentrations make, before the monitor's delay."""
+    return response.index(
+        propofol,
+        remifentanil,
+        jnp.exp(x[row.C50P]),
+        jnp.exp(x[row.C50R]),
+        jnp.exp(x[row.ALPHA]),
+        jnp.exp(x[row.GAMMA]),
+        x[row.E0],
+    )
+
+
+def felt(x: Ensemble) -> Members:
+    """What the stimulus adds to the index, in points, past the opioid."""
+    return x[row.S] * response.weakening(x[row.RE], jnp.exp(x[row.C50S]))
+
+
+def propagate(x: Ensemble, ask: Round) -> Ensemble:
+    """The ensemble at the end of the round, before anything is read."""
+    h = ask.h_min
+    kp, kr = propofol_rates(x), remifentanil_rates(x)
+    propofol = kinetics.after_bolus(kinetics.Kinetics(*x[row.P1 : row.PM + 1]), ask.propofol_bolus, kp)
+    remifentanil = kinetics.after_bolus(
+        kinetics.Kinetics(*x[row.R1 : row.RM + 1]), ask.remifentanil_bolus, kr
+    )
+    propofol = kinetics.advance(propofol, ask.propofol, h, kp)
+    remifentanil = kinetics.advance(remifentanil, ask.remifentanil, h, kr)
+    drive = unstimulated_index(x, 0.5 * (x[row.PE] + propofol.E), 0.5 * (x[row.RE] + remifentanil.E))
+    # three equal lags under a constant drive, exactly: y = h / (TAU / 3)
+    y = 3.0 * h / jnp.exp(x[row.TAU])
+    keep = jnp.exp(-y)
+    d1, d2, d3 = x[row.B1] - drive, x[row.B2] - drive, x[row.B3] - drive
+    lags = [
+        drive + keep * d1,
+        drive + keep * (d2 + y * d1),
+        drive + keep * (d3 + y * d2 + 0.5 * y * y * d1),
+    ]
+    noise = _noise(ask.key, _NOISE_ROWS, x.shape[1])
+    wandering = []
+    for k, (r, sd, time) in enumerate(
+        (
+            (row.S, row.STIMULUS_SD, row.STIMULUS_TIME_MIN),
+            (row.NB, row.INDEX_ERROR_SD, row.INDEX_ERROR_TIME_MIN),
+            (row.DM, row.PRESSURE_DRIFT_SD, row.CIRCULATION_DRIFT_TIME_MIN),
+            (row.DH, row.HEART_RATE_DRIFT_SD, row.CIRCULATION_DRIFT_TIME_MIN),
+        )
+    ):
+        stays = jnp.exp(-h / time)
+        wandering.append(x[r] * stays + sd * jnp.sqrt(1.0 - stays * stays) * noise[k])
+    moved = jnp.concatenate(
+        [jnp.stack([*propofol, *remifentanil, *lags, *wandering]), x[row.FIRST_PARAMETER :]]
+    )
+    drift = jnp.asarray(tuple(row.DRIFT_PER_SQRT_HOUR.values()), jnp.float32)[:, None, None]
+    moved = moved.at[jnp.asarray(_DRIFTING)].add(drift * jnp.sqrt(h / 60.0) * noise[4:])
+    return _bounded(moved)
+
+
+def announced(x: Ensemble, stimulus: PerPatient, key: UInt32[Array, " patients"]) -> Ensemble:
+    """Three members in four feel a stimulus of 14 points (exponential, times its strength): our assumption."""
+    noise = _noise(key, (row.A, row.B), x.shape[1])
+    size = row.JUMP_SD * -jnp.log(jnp.clip(jax.scipy.stats.norm.cdf(noise[0]), 0.02, 0.98))
+    jumped = jnp.where(jax.scipy.stats.norm.cdf(noise[1]) < 0.75, size, 0.0) * stimulus
+    return x.at[row.S].set(jnp.maximum(x[row.S], jnp.where(stimulus > 0.0, jumped, -jnp.inf)))
+
+
+def predicted_pressure(x: Ensemble) -> Members:
+    """Mean arterial pressure of every member, mm[Hg]."""
+    left = circulation.pressure_factor(
+        x[row.PM], x[row.RM], *(jnp.exp(x[r]) for r in (row.KP, row.KR, row.EP, row.ER))
+    )
+    return left * jnp.exp(x[row.MAP0] + x[row.DM] + 0.01 * x[row.A] * felt(x))
+
+
+def predicted_heart_rate(x: Ensemble) -> Members:
+    """Heart rate of every member, /min."""
+    left = circulation.heart_rate_factor(x[row.RM], jnp.exp(x[row.KR]), jnp.exp(x[row.FR]))
+    return left * jnp.exp(x[row.HR0] + x[row.DH] + 0.01 * x[row.B] * felt(x))
+
+
+def predicted_index(x: Ensemble) -> Members:
+    """What the monitor would show for each member, without white noise."""
+    return x[row.B3] + felt(x) + x[row.NB]
+
+
+class Expected(NamedTuple):
+    """Mean and standard deviation predicted for the three readings; all [patients]."""
+
+    bis: PerPatient
+    bis_sd: PerPatient
+    pressure: PerPatient
+    pressure_sd: PerPatient
+    heart_rate: PerPatient
+    heart_rate_sd: PerPatient
+
+
+def _bounded(x: Ensemble) -> Ensemble:
+    return jnp.clip(x, row.LOWER[:, None, None], row.UPPER[:, None, None])
+
+
+def _updated(
+    x: Ensemble,
+    h: Members,
+    reading: PerPatient,
+    white_sd: float,
+    gains: np.ndarray,
+    certainty: PerPatient,
+) -> Ensemble:
+    """The ensemble given a reading that `h` predicts; NaN leaves it."""
+    members = x.shape[1]
+    mean = h.mean(0)
+    dh = h - mean
+    spread = (dh * dh).sum(0) / (members - 1)
+    variance = spread + white_sd**2
+    z = jnp.where(jnp.isfinite(reading), reading - mean, 0.0)
+    pull = jnp.maximum(1.0, jnp.abs(z) / (HUBER * jnp.sqrt(variance)))
+    certainty = jnp.where(jnp.isfinite(reading), certainty / pull, 0.0)
+    share = spread / variance
+    beta = (1.0 - jnp.sqrt(jnp.maximum(1.0 - certainty * share, 0.0))) / jnp.maximum(share, 1e-12)
+    gain = ((x - x.mean(1, keepdims=True)) * dh).sum(1) / ((members - 1) * variance) * gains[:, None]
+    keep = (1.0 - row.RELAXATION)[:, None, None]
+    return _bounded(x + gain[:, None, :] * (certainty * z - keep * (beta * dh)))
+
+
+def _moments(h: Members, white_sd: float) -> tuple[PerPatient, PerPatient]:
+    mean = h.mean(0)
+    return mean, jnp.sqrt(((h - mean) ** 2).sum(0) / (h.shape[0] - 1) + white_sd**2)
+
+
+def _density(z: PerPatient, variance: PerPatient) -> PerPatient:
+    return jnp.exp(-0.5 * z * z / variance) / jnp.sqrt(2.0 * jnp.pi * variance)
+
+
+def update(x: Ensemble, ask: Round) -> tuple[Ensemble, Expected]:
+    """The ensemble given the readings of a round, and what was predicted for them."""
+    members = x.shape[1]
+    pressure, pressure_sd = _moments(predicted_pressure(x), row.PRESSURE_WHITE_SD)
+    heart_rate, heart_rate_sd = _moments(predicted_heart_rate(x), row.HEART_RATE_WHITE_SD)
+    bis, bis_sd = _moments(predicted_index(x), row.INDEX_WHITE_SD)
+
+    read = jnp.isfinite(ask.bis)
+    z = jnp.where(read, ask.bis - bis, 0.0)
+    jump = 1.0 - jnp.exp(-row.JUMPS_PER_MIN * jnp.clip(ask.since_min, 0.0, 5.0))
+    calm = _density(z, bis_sd**2) * (1.0 - jump - row.ARTEFACT_PROBABILITY)
+    jumped = _density(z, bis_sd**2 + row.JUMP_SD**2) * jump
+    artefact = _ARTEFACT_DENSITY * row.ARTEFACT_PROBABILITY
+    total = calm + jumped + artefact
+    xi = _noise(ask.key, (row.C50S,), members)[0]
+    xi = (xi - xi.mean(0)) * jnp.where(read, jnp.sqrt(jumped / total) * row.JUMP_SD, 0.0)
+    through = response.weakening(x[row.RE], jnp.exp(x[row.C50S])).mean(0)
+    x = x.at[row.S].add(xi / through)
+    one = jnp.ones_like(z)
+    x = _updated(x, predicted_index(x), ask.bis, row.INDEX_WHITE_SD, row.GAIN_INDEX, 1.0 - artefact / total)
+    x = _updated(x, predicted_pressure(x), ask.pressure, row.PRESSURE_WHITE_SD, row.GAIN_PRESSURE, one)
+    x = _updated(
+        x, predicted_heart_rate(x), ask.heart_rate, row.HEART_RATE_WHITE_SD, row.GAIN_HEART_RATE, one
+    )
+    return x, Expected(bis, bis_sd, pressure, pressure_sd, heart_rate, heart_rate_sd)
+
+
+def advance(
+    ensembles: Float[Array, "patients size"], ask: Round
+) -> tuple[Float[Array, "patients size"], Expected]:
+    """One round: ensembles as stored (a row a patient), and what was predicted for the readings."""
+    members = ensembles.shape[1] // row.ROWS
+    x = ensembles.T.reshape(row.ROWS, members, -1)
+    x = propagate(x, ask)
+    x = announced(x, ask.stimulus, ask.key)
+    x, expected = update(x, ask)
+    return x.reshape(ensembles.shape[1], -1).T, expected
+
+
+advance_batch = jax.jit(advance)
+"""`advance`, compiled once for each batch size."""

@@ -1,0 +1,332 @@
+"""Forecast of every candidate of both drugs on the ensemble, and what it costs.
+
+A candidate is a pair of moves, one a drug: two rates, r1 for the next minute and r2 for the four after it, that take the
+ensemble's mean effect-site concentration to a target after two minutes and keep it there at five (target-controlled
+infusion on the twin's own kinetics). Kinetics are linear, so that a member's concentrations under all candidates are
+one free response and one step response s, superposed:
+
+    C(t) = C_free(t) + r1 (s(t) - s(t - 1)) + r2 s(t - 1).
+
+Propofol's targets are multiples of the concentration that would put the index on its goal (geometric mean over members,
+with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it runs.
+
+Cost of a candidate, less is better; means over members (and over times in the horizon), then again at equilibrium of the
+effect sites at the end of the horizon:
+
+    huber((BIS - goal)/10) + w_m softplus((MAP_low + 3 - MAP)/4) + w_h softplus((HR_low - HR)/3)
+        + w_t (1 - P(tolerates laryngoscopy)) + w_d drug + w_u moves.
+
+The weights are our assumption (`WEIGHTS`).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dosetwin.twins.estimators import anaesthesia_layout as row
+from dosetwin.twins.estimators.anaesthesia_filter import (
+    Ensemble,
+    felt,
+    propofol_rates,
+    remifentanil_rates,
+    unstimulated_index,
+)
+from dosetwin.twins.models import anaesthesia_circulation as circulation
+from dosetwin.twins.models import anaesthesia_response as response
+from dosetwin.twins.models import effect_site_kinetics as kinetics
+
+STEP_MIN: Final = 1.0 / 3.0
+STEPS: Final = 14
+FIRST_MOVE: Final = 3
+"""Steps of the first rate."""
+AT: Final = (1, 3, 5, 7, 9, 11, 13)
+"""Steps (from 0) at whose end effects are looked at."""
+AT_S: Final = tuple((k + 1) * STEP_MIN * 60.0 for k in AT)
+EARLY: Final = 5
+"""The step at whose end a target is first to be met: two minutes."""
+PROPOFOL: Final = (0.0, 0.5, 0.7, 0.82, 0.91, 1.0, 1.09, 1.2, 1.4, 1.7)
+REMIFENTANIL_NG_ML: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.5, 7.5)
+LASTING: Final = 0.4
+"""Share of a stimulus that equilibrium is judged with."""
+TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
+
+
+class Weights(NamedTuple):
+    """Weights of the cost's terms in the order of `TERMS`, and of equilibrium against the horizon."""
+
+    index: float = 1.0
+    pressure: float = 0.8
+    heart_rate: float = 0.4
+    tolerance: float = 0.4
+    drug: float = 0.05
+    moves: float = 0.03
+    equilibrium: float = 1.0
+
+
+WEIGHTS: Final = Weights()
+
+PerPatient = Float[Array, " patients"]
+
+
+class Ask(NamedTuple):
+    """What is known of each patient beside the ensemble; [patients].
+
+    Rates per minute (mg, ug): running now, and highest. Ceilings: highest target of each drug (ug/mL, ng/mL).
+    """
+
+    running_p: PerPatient
+    running_r: PerPatient
+    highest_p: PerPatient
+    highest_r: PerPatient
+    ceiling_p: PerPatient
+    ceiling_r: PerPatient
+    goal: PerPatient
+    low: PerPatient
+    high: PerPatient
+    pressure_low: PerPatient
+    heart_rate_low: PerPatient
+    increment_p: PerPatient
+    increment_r: PerPatient
+    risk_below_30: PerPatient
+
+
+class Forecasts(NamedTuple):
+    """All candidates of a batch: [remifentanil moves, propofol moves, patients] (terms first), and the best one's
+    trajectories [quantity, time, member, patient] (BIS, MAP, HR, propofol, remifentanil at their effect sites)."""
+
+    cost: Array
+    terms: Array
+    attainment: Array
+    below_30: Array
+    above_60: Array
+    pressure_low: Array
+    heart_rate_low: Array
+    lowest: Array
+    rate_p: Array
+    rate_r: Array
+    later_p: Array
+    later_r: Array
+    target_p: Array
+    target_r: Array
+    best: Array
+    members: Array
+
+
+class _Reach(NamedTuple):
+    """Responses of one drug for every member: free and step, at the brain's and the circulation's effect sites.
+
+    [STEPS + 1, members, patients], the first entry is now.
+    """
+
+    free_E: Array
+    free_M: Array
+    step_E: Array
+    step_M: Array
+
+
+def _reach(x: kinetics.Kinetics, k: kinetics.RateConstants) -> _Reach:
+    zero = jnp.zeros_like(x.c1)
+    both = kinetics.Kinetics(*(jnp.stack([part, zero]) for part in x))
+    u = jnp.stack([zero, zero + 1.0])
+
+    def step(state: kinetics.Kinetics, _: None) -> tuple[kinetics.Kinetics, tuple[Array, Array]]:
+        moved = kinetics.advance(state, u, jnp.float32(STEP_MIN), k)
+        return moved, (moved.E, moved.M)
+
+    _, (E, M) = jax.lax.scan(step, both, None, length=STEPS)
+    E, M = jnp.concatenate([both.E[None], E]), jnp.concatenate([both.M[None], M])
+    return _Reach(E[:, 0], M[:, 0], E[:, 1], M[:, 1])
+
+
+class _Moves(NamedTuple):
+    """Rates (per min) [options, patients] and, per member, the concentrations they lead to at `AT`
+    [options, times, members, patients]."""
+
+    first: Array
+    second: Array
+    E: Array
+    M: Array
+
+
+def _moves(
+    reach: _Reach,
+    target: Array,
+    running: PerPatient,
+    highest: PerPatient,
+    increment: PerPatient,
+) -> _Moves:
+    """Option 0 holds the pump as it runs; the others go to `target` [options - 1, patients]."""
+    late = STEPS
+    early = EARLY + 1
+    F1, F2 = reach.free_E[early].mean(0), reach.free_E[late].mean(0)
+    s = reach.step_E.mean(1)
+    G11, G12 = s[early] - s[early - FIRST_MOVE], s[early - FIRST_MOVE]
+    G21, G22 = s[late] - s[late - FIRST_MOVE], s[late - FIRST_MOVE]
+    det = G11 * G22 - G12 * G21
+    first = ((target - F1) * G22 - (target - F2) * G12) / det
+    first = jnp.clip(first, 0.0, highest)
+    first = jnp.floor(first / increment + 1e-3) * increment
+    second = jnp.clip((target - F2 - G21 * first) / G22, 0.0, highest)
+    first = jnp.concatenate([running[None], first])
+    second = jnp.concatenate([running[None], second])
+    at = jnp.asarray(AT) + 1
+    before = jnp.maximum(at - FIRST_MOVE, 0)
+
+    def under(free: Array, step: Array) -> Array:
+        a, b = step[at] - step[before], step[before]
+        return free[at] + first[:, None, None] * a + second[:, None, None] * b
+
+    return _Moves(first, second, under(reach.free_E, reach.step_E), under(reach.free_M, reach.step_M))
+
+
+def _needed(x: Ensemble, goal: PerPatient, C_r: Array) -> Array:
+    """Effect-site propofol (ug/mL) that puts the index on `goal` beside remifentanil `C_r` [..., patients]:
+    geometric mean over members."""
+    aim = jnp.clip(goal - 0.8 * felt(x), 20.0, x[row.E0] - 5.0)
+    U = jnp.exp(jnp.log(x[row.E0] / aim - 1.0) / jnp.exp(x[row.GAMMA]))
+    r = C_r[..., None, :] / jnp.exp(x[row.C50R])
+    p = jnp.maximum((U - r) / (1.0 + jnp.exp(x[row.ALPHA]) * r), 0.05)
+    return jnp.exp((jnp.log(p) + x[row.C50P]).mean(-2))
+
+
+def _huber(d: Array) -> Array:
+    a = jnp.abs(d)
+    return jnp.where(a < 1.0, 0.5 * a * a, a - 0.5)
+
+
+def _effects(
+    x: Ensemble, P: Array, R: Array, P_M: Array, R_M: Array, lasting: Array
+) -> tuple[Array, Array, Array]:
+    """Index, MAP and HR [..., members, patients] of concentrations, with a share of the stimulus left."""
+    s = x[row.S] * lasting * response.weakening(R, jnp.exp(x[row.C50S]))
+    index = jnp.clip(unstimulated_index(x, P, R) + s, 0.0, 100.0)
+    left = circulation.pressure_factor(P_M, R_M, *(jnp.exp(x[r]) for r in (row.KP, row.KR, row.EP, row.ER)))
+    drift = jnp.sqrt(lasting)
+    pressure = left * jnp.exp(x[row.MAP0] + x[row.DM] * drift + 0.01 * x[row.A] * s)
+    heart = circulation.heart_rate_factor(R_M, jnp.exp(x[row.KR]), jnp.exp(x[row.FR]))
+    heart = heart * jnp.exp(x[row.HR0] + x[row.DH] * drift + 0.01 * x[row.B] * s)
+    return index, pressure, jnp.broadcast_to(heart, index.shape)
+
+
+def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weights = WEIGHTS) -> Forecasts:
+    """All candidates of a batch of patients."""
+    members = ensembles.shape[1] // row.ROWS
+    x = ensembles.T.reshape(row.ROWS, members, -1)
+    n = x.shape[2]
+    hypnotic = _reach(kinetics.Kinetics(*x[row.P1 : row.PM + 1]), propofol_rates(x))
+    opioid = _reach(kinetics.Kinetics(*x[row.R1 : row.RM + 1]), remifentanil_rates(x))
+    wish_r = jnp.minimum(jnp.asarray(REMIFENTANIL_NG_ML)[:, None], ask.ceiling_r)
+    of_r = _moves(opioid, wish_r, ask.running_r, ask.highest_r, ask.increment_r)
+    target_r = jnp.concatenate([of_r.E[:1, -1].mean(1), wish_r])
+    fade = jnp.exp(-jnp.asarray(AT_S) / 60.0 / row.STIMULUS_TIME_MIN)[:, None, None]
+
+    def beside(one: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, ...]:
+        first_r, second_r, R, R_M, aim_r = one
+        wish = _needed(x, ask.goal, aim_r) * jnp.asarray(PROPOFOL)[:, None]
+        wish = jnp.minimum(wish, ask.ceiling_p)
+        of_p = _moves(hypnotic, wish, ask.running_p, ask.highest_p, ask.increment_p)
+        P, P_M = of_p.E, of_p.M
+        index, pressure, heart = _effects(x, P, R, P_M, R_M, fade)
+        end_index, end_pressure, end_heart = _effects(
+            x, P[:, -1], R[-1], P[:, -1], R[-1], jnp.float32(LASTING)
+        )
+
+        def costs(b: Array, m: Array, h: Array, p: Array, r: Array) -> list[Array]:
+            axes = tuple(range(1, b.ndim - 1))
+            return [
+                _huber((b - ask.goal) / 10.0).mean(axes),
+                jax.nn.softplus((ask.pressure_low + 3.0 - m) / 4.0).mean(axes),
+                jax.nn.softplus((ask.heart_rate_low - h) / 3.0).mean(axes),
+                (1.0 - response.tolerance_of_laryngoscopy(p, r)).mean(axes),
+            ]
+
+        soon = costs(index, pressure, heart, P, R)
+        then = costs(end_index, end_pressure, end_heart, P[:, -1], R[-1])
+        drug = of_p.second / ask.highest_p + second_r / ask.highest_r
+        moved = jnp.abs(jnp.log((of_p.first + 0.02 * ask.highest_p) / (ask.running_p + 0.02 * ask.highest_p)))
+        moved += jnp.abs(jnp.log((first_r + 0.02 * ask.highest_r) / (ask.running_r + 0.02 * ask.highest_r)))
+        terms = jnp.stack(
+            [w * (a + weights.equilibrium * b) for w, a, b in zip(weights[:4], soon, then, strict=True)]
+            + [weights.drug * drug, weights.moves * moved]
+        )
+        least = jnp.stack([index.min(1), pressure.min(1), heart.min(1)])
+        mean = least.mean(2)
+        lowest = mean - 1.645 * least.std(2)
+        return (
+            terms,
+            ((index >= ask.low) & (index <= ask.high)).mean((1, 2)),
+            (least[0] < 30.0).mean(1),
+            (index[:, 2:] > ask.high).mean((1, 2)),
+            (least[1] < ask.pressure_low).mean(1),
+            (least[2] < 40.0).mean(1),
+            lowest,
+            of_p.first,
+            jnp.broadcast_to(first_r, of_p.first.shape),
+            of_p.second,
+            jnp.broadcast_to(second_r, of_p.first.shape),
+            jnp.concatenate([P[:1, -1].mean(1), wish]),
+        )
+
+    made = jax.lax.map(beside, (of_r.first, of_r.second, of_r.E, of_r.M, target_r))
+    (
+        terms,
+        attainment,
+        below,
+        above,
+        pressure_low,
+        heart_low,
+        lowest,
+        rate_p,
+        rate_r,
+        later_p,
+        later_r,
+        target_p,
+    ) = made
+    terms, lowest = jnp.moveaxis(terms, 1, 0), jnp.moveaxis(lowest, 1, 0)
+    excess = jnp.maximum(below - ask.risk_below_30, 0.0)
+    cost = terms.sum(0)
+    flat = (cost + 20.0 * excess).reshape(-1, n)
+    best = flat.argmin(0)
+    i, j = best // (len(PROPOFOL) + 1), best % (len(PROPOFOL) + 1)
+    who = jnp.arange(n)
+
+    def chosen(reach: _Reach, first: Array, second: Array) -> tuple[Array, Array]:
+        at = jnp.asarray(AT) + 1
+        before = jnp.maximum(at - FIRST_MOVE, 0)
+        out = []
+        for free, step in ((reach.free_E, reach.step_E), (reach.free_M, reach.step_M)):
+            out.append(free[at] + first * (step[at] - step[before]) + second * step[before])
+        return out[0], out[1]
+
+    # the same moves once more for the best alone: cheaper than keeping all
+    wish = jnp.minimum(_needed(x, ask.goal, target_r[i, who]) * jnp.asarray(PROPOFOL)[:, None], ask.ceiling_p)
+    of_p = _moves(hypnotic, wish, ask.running_p, ask.highest_p, ask.increment_p)
+    P, P_M = chosen(hypnotic, of_p.first[j, who], of_p.second[j, who])
+    R, R_M = chosen(opioid, of_r.first[i, who], of_r.second[i, who])
+    index, pressure, heart = _effects(x, P, R, P_M, R_M, fade)
+    return Forecasts(
+        cost,
+        terms,
+        attainment,
+        below,
+        above,
+        pressure_low,
+        heart_low,
+        lowest,
+        rate_p,
+        rate_r,
+        later_p,
+        later_r,
+        target_p,
+        jnp.broadcast_to(target_r[:, None], rate_p.shape),
+        best,
+        jnp.stack([index, pressure, heart, P, R]),
+    )
+
+
+forecast_batch = jax.jit(forecast, static_argnames="weights")
+"""`forecast`, compiled once for each batch size."""
