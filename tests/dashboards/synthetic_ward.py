@@ -323,6 +323,7 @@ class SyntheticWard:
                 else ()
             ),
             evidence={"glucose_mg_dL": round(bed.glucose(at_s), 1), "insulin_on_board_U": 1.6},
+            would_change="a reading 15 mg/dL higher would have left the basal rate as programmed",
         )
 
     def propose(self, bed: Bed, at_s: float, amount: float = 1.2) -> Proposal:

@@ -8,12 +8,24 @@ from hypothesis import strategies as st
 
 from dosetwin.dashboards.view_models.alerts import alerts
 from dosetwin.dashboards.view_models.commands import commands
+from dosetwin.dashboards.view_models.decision import decision_card
 from dosetwin.dashboards.view_models.header import header, trouble
 from dosetwin.dashboards.view_models.orders import order_words
 from dosetwin.dashboards.view_models.patient import patient
 from dosetwin.dashboards.view_models.words import ago, duration, evidence_words, number, per_cent
+from dosetwin.platform.clock import instant
 from dosetwin.platform.codec import encode
-from dosetwin.platform.contracts import AlertAcknowledged, AlertCleared, Dose, Order, RateChange
+from dosetwin.platform.contracts import (
+    AlertAcknowledged,
+    AlertCleared,
+    Candidate,
+    Decision,
+    Dose,
+    Forecast,
+    Order,
+    RateChange,
+    Refusal,
+)
 from dosetwin.platform.identifiers import identifier
 from tests.dashboards.folding import (
     START_S,
@@ -180,3 +192,47 @@ def test_patient_page_converts_doses_and_stacks_lanes_on_one_axis() -> None:
     assert page["now_card"]["place"] == "in target"
     assert page["decision"]["none"]
     assert patient(snapshot(folded, 61), patient_id(99)) is None
+
+
+def test_the_card_says_why_what_was_cut_and_what_would_change_it() -> None:
+    rate = Order(drug="insulin", route="subcutaneous", kind="rate", amount=0.5, unit="U/h", duration_s=1800)
+    forecast = Forecast(
+        patient=patient_id(0),
+        therapy="t1d-insulin",
+        model="m",
+        at=instant(START_S),
+        source="readings/0:1",
+        decision=Decision(
+            id=identifier("d"),
+            at=instant(START_S),
+            outcome="refused",
+            chosen="raise",
+            orders=(),
+            reason="raise: glucose is high",
+            would_change="a reading 12 mg/dL lower would have left it",
+            candidates=(
+                Candidate(name="raise", orders=(rate,), utility=-1, attainment=0.8, risks={"below_70": 0.01}),
+                Candidate(name="bold", orders=(rate,), utility=0, attainment=1, risks={}, feasible=False),
+            ),
+            refusals=(
+                Refusal(
+                    limit="suspend_below@heart_rate",
+                    value=38,
+                    bound=40,
+                    unit="/min",
+                    effect="refused",
+                    reason="the heart rate is 38",
+                    source="label",
+                ),
+            ),
+        ),
+    )
+    card = decision_card(forecast)
+    assert card["would_change"] == "A reading 12 mg/dL lower would have left it"
+    assert [(each["name"], each["chosen"]) for each in card["candidates"]] == [
+        ("raise", True),
+        ("bold", False),
+    ]
+    (cut,) = card["refusals"]
+    assert cut["limit"] == "Suspend below (heart rate)"
+    assert (cut["value"], cut["bound"], cut["source"]) == ("38 /min", "40 /min", "label")

@@ -86,6 +86,7 @@ class Page {
     text(this.find(".outcome"), d.outcome_words);
     text(this.find(".reason"), d.reason);
     text(this.find(".d-orders"), `Chosen: ${d.chosen}. ${d.orders[0].toUpperCase()}${d.orders.slice(1)}.`);
+    show(this.find(".d-change"), Boolean(d.would_change)); text(this.find(".d-change"), `What would change it: ${d.would_change}`);
     keyed(this.find(".d-cuts"), d.refusals, (each) => each.limit, () => element("p", "cut small"), (node, each) =>
       text(node, `Supervisor ${each.effect}: ${each.limit}, found ${each.value}, bound ${each.bound}. ${each.reason}${each.source ? ` (${each.source})` : ""}`));
     this.facts(this.find(".d-evidence"), d.evidence);

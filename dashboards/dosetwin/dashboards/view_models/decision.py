@@ -52,6 +52,7 @@ def decision_card(forecast: Forecast | None) -> dict[str, Any]:
         "chosen": decision.chosen,
         "orders": orders_words(decision.orders),
         "reason": decision.reason[:1].upper() + decision.reason[1:],
+        "would_change": decision.would_change[:1].upper() + decision.would_change[1:],
         "candidates": [_candidate(each, decision.chosen) for each in ranked],
         "candidates_total": len(decision.candidates),
         "refusals": [_refusal(each) for each in decision.refusals],
@@ -77,13 +78,20 @@ def _candidate(candidate: Candidate, chosen: str) -> dict[str, Any]:
 def _refusal(refusal: Refusal) -> dict[str, str]:
     unit = "" if refusal.unit == "1" else f" {shown_unit(refusal.unit)}"
     return {
-        "limit": words(refusal.limit),
+        "limit": limit_words(refusal.limit),
         "effect": refusal.effect,
         "value": f"{number(refusal.value)}{unit}",
         "bound": f"{number(refusal.bound)}{unit}",
         "reason": refusal.reason,
         "source": refusal.source,
     }
+
+
+def limit_words(key: str) -> str:
+    """A limit's key in words: `suspend_below@heart_rate` -> `Suspend below (heart rate)`."""
+    name, *scopes = key.split("@")
+    scope = ", ".join(each.replace("_", " ") for each in scopes)
+    return f"{words(name)} ({scope})" if scope else words(name)
 
 
 def _prediction(each: Any) -> list[str]:
