@@ -1,7 +1,7 @@
 """A small trial that really is one: one-compartment patients, a noisy level every hour, three ways to dose.
 
-Option `pace_s` makes each step take that long, so that a test can stop a run in the middle; `break` makes a policy
-fail.
+Option `pace_s` makes each step take that long, so that a test can stop a run in the middle. `broken` has
+policies that fail.
 """
 
 from __future__ import annotations

@@ -73,8 +73,9 @@ def number(value: Any, digits: int = 4) -> str:
 class Page:
     """Collects sections; `html()` is the whole document."""
 
-    def __init__(self, title: str, lead: str) -> None:
+    def __init__(self, title: str, lead: str, css: str = "") -> None:
         self._title = title
+        self._css = _CSS + css
         self._parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(lead)}</p>']
         self._sections: list[str] = []
         self._contents = len(self._parts)
@@ -109,6 +110,10 @@ class Page:
     def items(self, items: Sequence[str]) -> None:
         """A list."""
         self._parts.append(f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
+
+    def markup(self, html: str) -> None:
+        """HTML as it is; its writer has escaped what people wrote."""
+        self._parts.append(html)
 
     def code(self, text: str) -> None:
         """Source code."""
@@ -149,9 +154,9 @@ class Page:
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(self._title)}</title><style>{_CSS}</style></head>\n<body>\n"
+            f"<title>{escape(self._title)}</title><style>{self._css}</style></head>\n<body>\n<main>\n"
             + "\n".join(parts)
-            + f"\n<footer><p>{escape(footer)}</p></footer>\n</body></html>\n"
+            + f"\n</main>\n<footer><p>{escape(footer)}</p></footer>\n</body></html>\n"
         )
 
 

@@ -37,7 +37,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """summaries: (challenge, policy) -> measure -> Summary; differences: so too, of all policies but the first."""
+    """summaries: (challenge, policy) -> measure -> Summary; differences: so too, without the first policy."""
 
     setting: Setting
     measures: tuple[Measure, ...]

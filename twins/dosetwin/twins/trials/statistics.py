@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 Values = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -107,10 +107,11 @@ def mean_interval(values: npt.ArrayLike, seed: int) -> tuple[float, float]:
     z0 = float(special.ndtri(np.clip(below, 1e-6, 1 - 1e-6)))
     departures = x - mean  # jackknife: mean of the others, less its own mean, is departure / (1 - n)
     acceleration = float((departures**3).sum() / (6 * (departures**2).sum() ** 1.5))
-    z = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    z = math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))
     ends = [_corrected(sign * z, z0, acceleration) for sign in (-1, 1)]
     low, high = (float(means[min(int(np.searchsorted(reached, end)), len(means) - 1)]) for end in ends)
-    return min(low, mean), max(high, mean)
+    # a mean of equal values may be rounded out of their range
+    return max(min(low, mean), float(x[0])), min(max(high, mean), float(x[-1]))
 
 
 def _corrected(z: float, z0: float, acceleration: float) -> float:
