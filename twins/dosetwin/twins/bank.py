@@ -69,6 +69,12 @@ class Appraisal:
     evidence: dict[str, FloatArray]
     reasons: list[str]
     would_change: list[str]
+    own_candidates: list[tuple[str, ...]] | None = None
+    """What the candidates are called for each patient, where they are not the same for all."""
+
+    def names(self, index: int) -> tuple[str, ...]:
+        """What the candidates of patient `index` are called."""
+        return self.candidates if self.own_candidates is None else self.own_candidates[index]
 
 
 class Bank(Protocol):

@@ -88,7 +88,7 @@ class AppraisalRecords:
                 feasible=feasible,
             )
             for name, orders, utility, attainment, risks, feasible in zip(
-                appraisal.candidates,
+                appraisal.names(index),
                 appraisal.orders[index],
                 self._utility[index],
                 self.attainment[index],

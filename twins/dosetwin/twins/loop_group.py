@@ -150,7 +150,7 @@ class LoopGroup:
                     if outcome == "refused"
                     else "none",
                     orders=verdict.orders,
-                    chosen=appraisal.candidates[best],
+                    chosen=appraisal.names(index)[best],
                     reason=appraisal.reasons[index],
                     would_change=appraisal.would_change[index],
                     candidates=records.candidates(index),

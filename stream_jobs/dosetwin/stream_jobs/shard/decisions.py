@@ -105,7 +105,7 @@ class Conclusions:
                 id=identifier(patient_id, source, "decision"),
                 at=instant(now_s),
                 outcome=outcome,
-                chosen=appraisal.candidates[best],
+                chosen=appraisal.names(index)[best],
                 orders=leaving,
                 reason=reason,
                 candidates=numbers.candidates(index),
@@ -417,7 +417,7 @@ class _Numbers:
                 feasible=feasible,
             )
             for name, orders, utility, attainment, risks, feasible in zip(
-                appraisal.candidates,
+                appraisal.names(index),
                 appraisal.orders[index],
                 self._utility[index],
                 self._attainment[index],

@@ -125,7 +125,9 @@ def forecast_level(
     """
     error, s = model.outputs[0].error, jnp.asarray(population.residual[0])
     etas = jnp.concatenate([samples.z, jnp.zeros_like(samples.z[:1])])
-    f = jax.vmap(lambda z: predicted(model, False, population, program, engine_z(model, drift, z))[asked])(etas)
+    f = jax.vmap(lambda z: predicted(model, False, population, program, engine_z(model, drift, z))[asked])(
+        etas
+    )
     typical, f = f[-1], f[:-1]
     mean, sd = error.scale(f), error.sd(f, s)
     p = jnp.asarray(QUANTILES, f.dtype)
@@ -195,7 +197,9 @@ def estimators(root: PopulationModel, drift: Drift | None = None) -> Estimators:
 
     def batched(one: Callable[..., object], more: int) -> Callable[..., object]:
         return jax.jit(
-            jax.vmap(lambda population, *rest: one(root, drift, population, *rest), in_axes=(None, *[0] * more))
+            jax.vmap(
+                lambda population, *rest: one(root, drift, population, *rest), in_axes=(None, *[0] * more)
+            )
         )
 
     return Estimators(

@@ -47,7 +47,10 @@ def steady_creatinine(
 
 
 def steady_series(
-    times_h: Sequence[float], measured: Sequence[float], production: Sequence[float], weight_kg: Sequence[float]
+    times_h: Sequence[float],
+    measured: Sequence[float],
+    production: Sequence[float],
+    weight_kg: Sequence[float],
 ) -> list[float]:
     """`steady_creatinine` of every measurement against the last one that is far enough before it."""
     found: list[float] = []

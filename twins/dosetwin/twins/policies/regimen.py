@@ -1,14 +1,13 @@
-"""Regimen candidates scored by the chance of meeting an exposure target: dose x interval, plus "keep".
+"""Regimens chosen for the chance that a day's exposure meets its aims, and the time of the next level.
 
-Target: AUC24, the area under the concentration curve over the second day from now (24-48 h), within its
-range; that day shows a change of regimen and is what a clinician can still act on. Utility of candidate c:
+Candidates are an extra dose now (a loading dose) or none, with every amount and interval on offer; "keep", which
+orders nothing; and "no further doses". The whole grid is scored by superposition (`regimen_grid`), the best of it
+are simulated exactly, sample by sample, and the choice is among those. Utility of plan c (`regimen_aims`):
 
-    U = P(low <= AUC24 <= high) - RISK_WEIGHT P(AUC24 > high) - CHANGE_COST [c is not "keep"]
-        - BURDEN (doses a day - 1)
+    U = sum_d W_d [P(aims met on day d) - RISK_WEIGHT P(above on day d)] - upkeep(interval) - CHANGE_COST [changes]
 
-A candidate is feasible when on the first and on the second day P(AUC24 > high) stays at or below CHANCE_LIMIT
-and P(AUC24 > maximum_auc24) at or below HARM_LIMIT. "keep" continues the regimen that is running
-(regimen_schedule.py) and orders nothing.
+"keep" is on offer where the doses say without doubt what the device will do next; elsewhere the same regimen is
+ordered again in words, which a device takes as no change. When to take the next level: `regimen_sampling`.
 """
 
 from __future__ import annotations
@@ -19,40 +18,54 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dosetwin.platform.contracts import Order
 from dosetwin.twins.bank import Appraisal, FloatArray
 from dosetwin.twins.estimators.history_drift import Drift
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.models.compartments import Linear
-from dosetwin.twins.policies.regimen_outlook import look_ahead
-from dosetwin.twins.policies.regimen_schedule import Regimen
+from dosetwin.twins.policies.regimen_aims import (
+    CHANCE_LIMIT,
+    HARM_LIMIT,
+    Aim,
+    Exposure,
+    judge,
+    utility,
+)
+from dosetwin.twins.policies.regimen_grid import kernels
+from dosetwin.twins.policies.regimen_levels import next_level, no_level
+from dosetwin.twins.policies.regimen_plans import Plan, Products, Room, as_arrays, first_due
+from dosetwin.twins.policies.regimen_schedule import Regimen, certain, entered_between, running_regimen
+from dosetwin.twins.policies.regimen_standing import Patients, over_patients, stand
+from dosetwin.twins.policies.regimen_words import reasons, would_change
 from dosetwin.twins.population_model import PopulationModel
 
 Values = npt.NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-RISK_WEIGHT = 0.5
-CHANGE_COST = 0.05
-BURDEN = 0.01
-CHANCE_LIMIT = 0.5
-HARM_LIMIT = 0.2
+CHANGE_COST = 0.02
+LISTED = 20
+"""Plans of the grid that are simulated exactly and listed, beside "keep" and "no further doses"."""
+BREACH_COST = 2.0
+"""Utility lost for each unit of chance beyond a limit, where nothing on offer keeps within all of them."""
+
+UNSURE = 0.1
+"""Breach of "keep" where nobody knows what it would keep."""
 
 
 @dataclass(frozen=True)
-class AUCRegimenPolicy:
-    """Chooses a regimen by the chance that AUC24 lies in its target range.
+class RegimenPolicy:
+    """Chooses a regimen of one drug by the chance that its aims are met, day by day.
 
-    `offered` regimens join the running schedule. `targets` name the two edges of the range ("auc24_low",
-    "auc24_high", mg.h/L) and may be overridden by an enrolment.
+    `targets`: values by name that an enrolment may override; the limits the plans keep to are among them
+    ("maximum_24h", "maximum_amount"). `extra_per_kg`: an extra dose is at most so much a kg of body weight.
+    `levels`: whether the time of the next level is worked out.
     """
 
-    drug: str
-    unit: str
-    route: str
-    offered: tuple[Regimen, ...]
+    products: Products
+    aims: tuple[Aim, ...]
     targets: Mapping[str, float]
-    maximum_auc24: float
+    extra_per_kg: float = np.inf
     horizon_h: float = 48.0
     step_h: float = 2.0
+    levels: bool = True
 
     def appraise(
         self,
@@ -64,98 +77,203 @@ class AUCRegimenPolicy:
         noise: Values,
         drift: Drift | None,
     ) -> Appraisal:
-        """Score "keep" and every offered regimen; see this module's equation."""
-        n = len(patients)
-        look = look_ahead(model, arrays, at_s, self.offered, noise, self.horizon_h, drift)
+        """Score the grid, simulate its best, choose; see this module's equation."""
+        n, structure = len(patients), model.structure
+        assert isinstance(structure, Linear)
+        here = stand(model, drift, arrays, at_s, noise)
         wanted = [{**self.targets, **given} for given in targets]
-        low = np.array([t["auc24_low"] for t in wanted])[:, None, None]
-        high = np.array([t["auc24_high"] for t in wanted])[:, None, None]
-        # concentrations are lowest now, before a first dose, or at a trough
-        first = np.minimum(np.maximum(look.future[:, 0, :, 0] - look.now_h[:, None], 0.0), self.horizon_h)
-        asked = np.stack([np.zeros_like(first), first, look.trough_h], axis=2)
-        every = look.simulate(None, asked, np.array([0.0, 24.0, 48.0]))
-        areas, levels = np.asarray(every.auc), np.asarray(every.concentration)
-        second, troughs = areas[..., 1], levels[..., 2]
-        attainment = ((second >= low) & (second <= high)).mean(axis=1)
-        above = (second > high).mean(axis=1)
-        above_first = (areas[..., 0] > high).mean(axis=1)
-        per_day = np.array([[24 / r.interval_h if r else 0.0 for r in row] for row in look.regimens])
-        changes = np.arange(1 + len(self.offered)) > 0
-        utility = attainment - RISK_WEIGHT * above - CHANGE_COST * changes
-        utility = utility - BURDEN * np.maximum(per_day - 1, 0)
-        harm = (areas > self.maximum_auc24).mean(axis=1).max(axis=2)
-        feasible = (np.maximum(above, above_first) <= CHANCE_LIMIT) & (harm <= HARM_LIMIT)
-        scored = np.where(feasible, utility, -np.inf)
-        best = np.where(feasible.any(axis=1), scored.argmax(axis=1), (above + harm).argmin(axis=1))
-        rows = np.arange(n)
-        auc = np.quantile(second[rows, :, best], (0.05, 0.5, 0.95), axis=1).T
-        trough = np.quantile(troughs[rows, :, best], (0.05, 0.5, 0.95), axis=1).T
+        edges = np.array([[aim.edges(row) for aim in self.aims] for row in wanted])
+        call = kernels(structure, self.aims)
+        rows, costs = self._listed(structure, here, arrays, at_s, wanted, edges)
+        plans = as_arrays(rows, self.products)
+        seen = over_patients(call.simulate, n, (here.standing, plans))
+        found = judge(self.aims, Exposure(*seen), edges[:, None, None])
+        each = utility(found) - costs[:, None, :]
+        score = each.mean(axis=1)
+        above, harm = found.ahead_above.mean(axis=1), found.ahead_harm.mean(axis=1)
+        feasible = (above <= CHANCE_LIMIT) & (harm <= HARM_LIMIT)
+        sure = np.array([self._sure(a, at) for a, at in zip(arrays, at_s, strict=True)])
+        feasible[:, 0] &= sure
+        breach = np.maximum(above - CHANCE_LIMIT, 0) + np.maximum(harm - HARM_LIMIT, 0)
+        breach[:, 0] += np.where(sure, 0.0, UNSURE)
+        best = np.where(
+            feasible.any(axis=1),
+            np.where(feasible, score, -np.inf).argmax(axis=1),
+            (score - BREACH_COST * breach).argmax(axis=1),
+        )
+        pick = np.arange(n)
+        names = [self._names(row) for row in rows]
         grid_h = np.arange(0, self.horizon_h + self.step_h / 2, self.step_h)
-        course = look.simulate(best, np.tile(grid_h, (n, 1, 1)), np.array([0.0, 24.0]))
-        bands = np.quantile(np.asarray(course.concentration)[:, :, 0], QUANTILES, axis=1)
-        names = ("keep", *(self._name(regimen) for regimen in self.offered))
-        orders: list[list[tuple[Order, ...]]] = [
-            [(), *((self._order(regimen),) for regimen in self.offered)] for _ in patients
-        ]
-        evidence = {
-            "auc24_low": auc[:, 0],
-            "auc24_median": auc[:, 1],
-            "auc24_high": auc[:, 2],
-            "auc24_first_day": np.median(areas[rows, :, best, 0], axis=1),
-            "trough_low": trough[:, 0],
-            "trough_median": trough[:, 1],
-            "trough_high": trough[:, 2],
-            "attainment_keep": attainment[:, 0],
-            "effective_samples": look.effective,
-            "converged": look.converged.astype(float),
-        }
+        chosen = [[row[k]] for row, k in zip(rows, best, strict=True)]
+        one = type(plans)(*(leaf[:, 0] for leaf in as_arrays(chosen, self.products)))
+        course = over_patients(call.follow, n, (here.standing, one), (grid_h,))
+        bands = np.quantile(course, QUANTILES, axis=1)
+        observed = model.outputs[0]
+        area, trough = seen.area[pick, :, best], seen.trough[pick, :, best]
+        level = no_level(n)
+        if self.levels:
+            level = next_level(model, call, here, one, area[:, :, 1], each, patients)
+        lowest = np.minimum(seen.trough.min(axis=3), course[:, :, :1])
+        keep_attains = found.met[:, :, 0, 1].mean(axis=1)
+        quantiles = np.quantile(area[:, :, 1], (0.05, 0.5, 0.95), axis=1).T
+        trough_now = np.quantile(trough[:, :, 1], (0.05, 0.5, 0.95), axis=1).T
+        first = self.aims[0]
         return Appraisal(
             patients=list(patients),
             at_s=np.asarray(at_s, dtype=np.float64),
-            candidates=names,
-            utility=utility,
-            attainment=attainment,
+            candidates=("keep", "no further doses", *(f"plan {k + 1}" for k in range(LISTED))),
+            own_candidates=names,
+            utility=score,
+            attainment=found.met[..., 1].mean(axis=1),
             feasible=feasible,
             best=best,
-            risks={
-                "auc_above_600": above,
-                "auc_below_400": (second < low).mean(axis=1),
-                "auc_above_maximum": harm,
-                "trough_above_20": (troughs > 20.0).mean(axis=1),
-            },
-            orders=orders,
+            risks=self._risks(found, seen, edges, above, harm),
+            orders=[[(), *(plan.orders(self.products) for plan in row[1:])] for row in rows],
             quantiles=QUANTILES,
-            bands={model.outputs[0].quantity: np.moveaxis(bands, 0, 1)},
-            band_units={model.outputs[0].quantity: model.outputs[0].unit},
+            bands={observed.quantity: np.moveaxis(bands, 0, 1)},
+            band_units={observed.quantity: observed.unit},
             step_s=self.step_h * 3600,
-            lowest={model.outputs[0].quantity: np.quantile(levels.min(axis=3), 0.05, axis=1)},
-            on_board={self.drug: np.median(look.amount_now, axis=1)},
-            estimates=estimates(model, look.theta) | {"AUC24": ("mg.h/L", auc[:, [1, 0, 2]])},
-            time_to_event_s=_time_above(areas[rows, :, best], high[:, 0, 0]),
-            evidence=evidence,
-            reasons=[
-                f"{names[best[i]]}: {attainment[i, best[i]]:.0%} chance of AUC24 within "
-                f"{wanted[i]['auc24_low']:.0f}-{wanted[i]['auc24_high']:.0f} mg.h/L "
-                f"(median {auc[i, 1]:.0f}), {above[i, best[i]]:.0%} above; "
-                f"going on as now {attainment[i, 0]:.0%}"
-                for i in range(n)
-            ],
-            would_change=[""] * n,
+            lowest={observed.quantity: np.quantile(lowest, 0.05, axis=1)},
+            on_board={self.products.drug: np.median(here.held, axis=1)},
+            estimates=estimates(model, here.theta_now) | {"AUC24": ("mg.h/L", quantiles[:, [1, 0, 2]])},
+            time_to_event_s=self._time_above(area, edges, here),
+            evidence={
+                "auc24_low": quantiles[:, 0],
+                "auc24_median": quantiles[:, 1],
+                "auc24_high": quantiles[:, 2],
+                "auc24_today": np.median(area[:, :, 0], axis=1),
+                "auc24_first_day": np.median(area[:, :, 3], axis=1),
+                "attainment_today": found.met[pick, :, best, 0].mean(axis=1),
+                "trough_low": trough_now[:, 0],
+                "trough_median": trough_now[:, 1],
+                "trough_high": trough_now[:, 2],
+                "attainment_keep": np.where(sure, keep_attains, np.nan),
+                "next_sample_h": level.at_h,
+                "auc24_sd_now": level.sd_now,
+                "auc24_sd_expected": level.sd_expected,
+                "next_sample_worth": level.worth,
+                "effective_samples": here.effective,
+                "converged": here.converged.astype(float),
+            },
+            reasons=reasons(first, wanted, names, best, found, area, level, sure),
+            would_change=would_change(here.theta_now, structure, each, feasible, best, names),
         )
 
-    def _name(self, regimen: Regimen) -> str:
-        return f"{regimen.amount:g} {self.unit} every {regimen.interval_h:g} h"
-
-    def _order(self, regimen: Regimen) -> Order:
-        return Order(
-            drug=self.drug,
-            route=self.route,
-            kind="regimen",
-            amount=regimen.amount,
-            unit=self.unit,
-            duration_s=regimen.duration_h * 3600,
-            interval_s=regimen.interval_h * 3600,
+    def _listed(
+        self,
+        structure: Linear,
+        here: Patients,
+        arrays: Sequence[Arrays],
+        at_s: Sequence[float],
+        wanted: Sequence[Mapping[str, float]],
+        edges: Values,
+    ) -> tuple[list[list[Plan]], Values]:
+        """The plans to simulate of each patient, "keep" and "no further doses" first, and what each costs."""
+        n, offer = len(arrays), self.products
+        extras, amounts = np.array([0.0, *offer.extras]), np.array(offer.amounts)
+        intervals, upkeep = np.array(offer.intervals_h), np.array(offer.upkeep)
+        firsts = first_due(intervals, here.since_last_h)
+        shared = (extras, amounts, intervals)
+        shortest = offer.infusion_h(float(amounts[0]))
+        call = kernels(structure, self.aims).grid
+        # first_h comes after what all patients share
+        scores = over_patients(
+            lambda standing, edge, first: call(standing, edge, *shared, first, np.float64(shortest)),
+            n,
+            (here.standing, edges, firsts),
         )
+        rows, costs = [], np.zeros((n, 2 + LISTED))
+        for i in range(n):
+            now_h = (at_s[i] - arrays[i].origin_s) / 3600
+            room = self._room(arrays[i], now_h, wanted[i], here.since_last_h[i])
+            total = scores.utility[i] - upkeep[None, :, None]
+            breach = np.maximum(scores.above[i] - CHANCE_LIMIT, 0) + np.maximum(
+                scores.harm[i] - HARM_LIMIT, 0
+            )
+            ranked = np.where(room.allows(offer, extras, amounts), total - BREACH_COST * breach, -np.inf)
+            running = running_regimen(arrays[i].doses, now_h)
+            first = 0.0 if running is None else max(running.interval_h - here.since_last_h[i], 0.0)
+            row = [Plan(0.0, running, first), Plan(0.0, None, 0.0)]
+            for x, k, a in _chosen(ranked, LISTED):
+                amount = float(amounts[a])
+                regimen = Regimen(amount, offer.infusion_h(amount), float(intervals[k]))
+                row.append(Plan(float(extras[x]), regimen, float(firsts[i, k, int(x > 0)])))
+                costs[i, len(row) - 1] = upkeep[k] + CHANGE_COST * (not _same(regimen, running) or x > 0)
+            # a list of one length for all: what is left over repeats what orders nothing more
+            row += [row[1]] * (2 + LISTED - len(row))
+            if running is not None:
+                costs[i, 0] = upkeep[np.abs(intervals - running.interval_h).argmin()]
+            rows.append(row)
+        return rows, costs
+
+    def _room(self, arrays: Arrays, now_h: float, wanted: Mapping[str, float], since_h: float) -> Room:
+        weight = arrays.stretches[-1][1].get("weight", np.inf)
+        return Room(
+            given_24h=entered_between(arrays.doses, now_h - 24.0, now_h + 1e-9),
+            maximum_24h=wanted.get("maximum_24h", np.inf),
+            maximum_amount=wanted.get("maximum_amount", np.inf),
+            maximum_extra=self.extra_per_kg * weight,
+            extra_allowed=since_h >= self.products.spacing_h,
+        )
+
+    @staticmethod
+    def _sure(arrays: Arrays, at_s: float) -> bool:
+        return certain(arrays.doses, (at_s - arrays.origin_s) / 3600)
+
+    def _names(self, row: list[Plan]) -> tuple[str, ...]:
+        return "keep", *(plan.name(self.products.unit) for plan in row[1:])
+
+    def _risks(
+        self, found: object, seen: object, edges: Values, above: Values, harm: Values
+    ) -> dict[str, FloatArray]:
+        risks: dict[str, FloatArray] = {"above_range": above, "above_maximum": harm}
+        for k, aim in enumerate(self.aims):
+            values = getattr(seen, {"auc24": "area"}.get(aim.measure, aim.measure))[..., 1]
+            low, high = edges[:, None, None, k, 0], edges[:, None, None, k, 1]
+            risks[f"{aim.measure}_below"] = (values < low).mean(axis=1)
+            risks[f"{aim.measure}_above"] = (values > high).mean(axis=1)
+        return risks
+
+    def _time_above(self, area: Values, edges: Values, here: Patients) -> Values:
+        """When the exposure of a day will likelier than not have passed its range; NaN where it will not."""
+        when = np.full(len(area), np.nan)
+        for k, aim in enumerate(self.aims):
+            if aim.measure != "auc24":
+                continue
+            for day in (2, 1, 0):
+                high = edges[:, k, 1]
+                likely = (area[:, :, day] > high[:, None]).mean(axis=1) > 0.5
+                share = np.minimum(high / np.maximum(np.median(area[:, :, day], axis=1), 1e-9), 1.0)
+                end_h = np.asarray(here.standing.left_h) + 24.0 * day
+                at_h = np.maximum(end_h - 24.0 * (1 - share), 0.0)
+                when = np.where(likely, at_h * 3600.0, when)
+        return when
+
+
+def _chosen(ranked: Values, most: int) -> list[tuple[int, int, int]]:
+    """Places in the grid: the best of every interval with and without an extra dose, then the best of all."""
+    picked: list[tuple[int, int, int]] = []
+    for k in range(ranked.shape[1]):
+        for begin, end in ((0, 1), (1, ranked.shape[0])):
+            part = ranked[begin:end, k]
+            if part.size and np.isfinite(part).any():
+                x, a = np.unravel_index(int(part.argmax()), part.shape)
+                picked.append((begin + int(x), k, int(a)))
+    picked.sort(key=lambda place: -ranked[place])
+    picked = picked[: most // 2]
+    for flat in np.argsort(-ranked, axis=None)[: 2 * most]:
+        x, k, a = (int(v) for v in np.unravel_index(int(flat), ranked.shape))
+        if len(picked) < most and np.isfinite(ranked[x, k, a]) and (x, k, a) not in picked:
+            picked.append((x, k, a))
+    return picked
+
+
+def _same(regimen: Regimen, running: Regimen | None) -> bool:
+    return (
+        running is not None
+        and abs(regimen.amount - running.amount) < 1.0
+        and abs(regimen.interval_h - running.interval_h) < 1.0
+    )
 
 
 def estimates(model: PopulationModel, theta: Values) -> dict[str, tuple[str, FloatArray]]:
@@ -169,13 +287,3 @@ def estimates(model: PopulationModel, theta: Values) -> dict[str, tuple[str, Flo
         "CL": ("L/h", np.quantile(clearance, (0.5, 0.05, 0.95), axis=1).T),
         "V": ("L", np.quantile(np.asarray(volume), (0.5, 0.05, 0.95), axis=1).T),
     }
-
-
-def _time_above(auc: Values, high: Values) -> Values:
-    """When the exposure of a day will likelier than not have passed `high`; NaN where it will not."""
-    when = np.full(len(high), np.nan)
-    for day in (1, 0):
-        likely = (auc[:, :, day] > high[:, None]).mean(axis=1) > 0.5
-        share = high / np.median(auc[:, :, day], axis=1)
-        when = np.where(likely, (day + np.minimum(share, 1.0)) * 86_400, when)
-    return when

@@ -76,11 +76,11 @@ def _candidate(
     states = jax.vmap(lambda t: propagate(structure, m, now, doses, now_h, t))(asked)
     T = times_h.shape[0]
     held = states.x[T:].sum(axis=1) + states.depot[T:]
-    entered = jax.vmap(lambda dt: _entered(structure, m, doses, now_h, now_h + dt))(edges_h)
+    entered = jax.vmap(lambda dt: entered(structure, m, doses, now_h, now_h + dt))(edges_h)
     return states.x[:T, 0] / m.V1, (jnp.diff(entered) - jnp.diff(held)) / m.CL
 
 
-def _entered(
+def entered(
     structure: Linear, m: Modes, doses: Doses, a_h: Float[Array, ""], b_h: Float[Array, ""]
 ) -> Float[Array, ""]:
     """What the doses bring into the body between a and b (a depot counts as body)."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.twins.estimators.history_batch import batches, filled
-from dosetwin.twins.estimators.history_estimates import SAMPLES, estimators
 from dosetwin.twins.estimators.history_drift import Drift
+from dosetwin.twins.estimators.history_estimates import SAMPLES, estimators
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.models.compartments import Doses, Linear, State
 from dosetwin.twins.policies.regimen_forecast import Ahead, Present, ahead

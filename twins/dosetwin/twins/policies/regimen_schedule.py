@@ -16,6 +16,10 @@ from dosetwin.twins.models.compartments import Doses
 
 Dose = tuple[float, float, float, float]
 """start, duration, amount, rate (per hour); times in one unit."""
+COURSE_GAP_H = 72.0
+"""A dose so long after the one before begins a new course of treatment (our assumption)."""
+SAME_MOMENT_H = 1.0
+SAME_AMOUNT = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,50 @@ def running_regimen(doses_h: Sequence[Dose], now_h: float) -> Regimen | None:
     if now_h - start > 2 * interval:
         return None
     return Regimen(amount + rate * duration, duration, interval)
+
+
+def certain(doses_h: Sequence[Dose], now_h: float) -> bool:
+    """Whether the doses say without doubt what is running: nothing, or the last three evenly given and not late.
+
+    A dose that was missed, given late, or a first one says nothing of what the device will do next.
+    """
+    given = [dose for dose in doses_h if dose[0] <= now_h]
+    if not given:
+        return True
+    if any(np.isinf(duration) for _, duration, _, _ in given):
+        return True
+    if len(given) < 3:
+        return False
+    starts = [dose[0] for dose in given[-3:]]
+    amounts = [dose[2] + dose[3] * dose[1] for dose in given[-2:]]
+    gap, before = starts[2] - starts[1], starts[1] - starts[0]
+    even = abs(gap - before) <= SAME_MOMENT_H
+    alike = abs(amounts[1] - amounts[0]) <= SAME_AMOUNT * max(amounts)
+    return even and alike and now_h - starts[2] <= gap + SAME_MOMENT_H
+
+
+def day_of_treatment(doses_h: Sequence[Dose], now_h: float) -> float:
+    """When the patient's present day of treatment began: whole days after the course's first dose; or now."""
+    starts = [dose[0] for dose in doses_h if dose[0] <= now_h]
+    if not starts or now_h - starts[-1] > COURSE_GAP_H:
+        return now_h
+    first = starts[-1]
+    for earlier, later in zip(starts[-2::-1], starts[:0:-1], strict=True):
+        if later - earlier > COURSE_GAP_H:
+            break
+        first = earlier
+    return first + 24.0 * np.floor((now_h - first) / 24.0 + 1e-9)
+
+
+def entered_between(doses_h: Sequence[Dose], begin_h: float, end_h: float) -> float:
+    """How much was given in [begin, end): doses at once, and the part of infusions that ran then."""
+    total = 0.0
+    for start, duration, amount, rate in doses_h:
+        if begin_h <= start < end_h:
+            total += amount
+        if rate > 0:
+            total += rate * max(min(start + duration, end_h) - max(start, begin_h), 0.0)
+    return total
 
 
 def future_doses(
