@@ -1,161 +1,187 @@
-"""Whatever is proposed in whatever situation: the verdict against the slow oracle, and what never happens."""
+"""Whatever happened and whatever is proposed: the invariants of docs/safety.md, and the slow oracle.
+
+`make test-slow` holds all of them, together, to 100,000 cases; the fast tests are a sample of the same.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal
+import math
+from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dosetwin.platform.contracts import Order
-from dosetwin.twins.safety import Situation, review
+from dosetwin.platform.contracts import Order, Refusal
+from dosetwin.twins.safety import DrugState, GuardedReading, Situation, Verdict, review
 from dosetwin.twins.therapy import Bound
 
+from .cases import BYTES, Case, Choices, cases
+from .invariants import INVARIANTS, judge
 from .oracle import expected
 
-KINDS: tuple[Literal["rate", "bolus", "infusion", "regimen"], ...] = ("rate", "bolus", "infusion", "regimen")
-NOW = 1_760_000_000.0
-amounts = st.one_of(st.just(0.0), st.floats(0.001, 30.0), st.sampled_from([1.0, 5.0, 10.0]))
-spans_s = st.sampled_from([300.0, 1800.0, 3600.0, 43_200.0, 86_400.0, 172_800.0])
+MANY = settings(
+    max_examples=100_000,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
+)
 
 
-@st.composite
-def proposals(draw: st.DrawFn) -> tuple[Order, ...]:
-    orders = []
-    for _ in range(draw(st.integers(1, 3))):
-        kind = draw(st.sampled_from(KINDS))
-        orders.append(
-            Order(
-                drug="insulin",
-                route="subcutaneous",
-                kind=kind,
-                amount=draw(amounts),
-                unit="U/h" if kind == "rate" else "U",
-                duration_s=0.0 if kind == "bolus" else draw(spans_s),
-                interval_s=draw(spans_s) if kind == "regimen" else 0.0,
-            )
+def agrees_with_the_oracle(case: Case, verdict: Verdict) -> None:
+    wanted = expected(case)
+    assert [(o.drug, o.kind) for o in verdict.orders] == [
+        (case.orders[index].drug, case.orders[index].kind) for index, _ in wanted
+    ]
+    for order, (_, amount) in zip(verdict.orders, wanted, strict=True):
+        assert order.amount == pytest.approx(float(amount), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+@settings(max_examples=30, deadline=None)
+@given(cases)
+def test_invariant(name: str, case: Case) -> None:
+    INVARIANTS[name](case, judge(case))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases)
+def test_the_verdict_is_the_oracles(case: Case) -> None:
+    agrees_with_the_oracle(case, judge(case))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@MANY
+@given(cases)
+def test_every_invariant_and_the_oracle_in_100000_cases(case: Case) -> None:
+    verdict = judge(case)
+    for name, invariant in INVARIANTS.items():
+        if name != "I18":
+            invariant(case, verdict)
+    agrees_with_the_oracle(case, verdict)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@MANY
+@given(cases)
+def test_monotone_in_100000_cases(case: Case) -> None:
+    INVARIANTS["I18"](case, judge(case))
+
+
+# --- I20: whatever it is given, it answers, and gives no drug where a number is no number ----------------
+
+WILD: tuple[Any, ...] = (
+    *(math.nan, math.inf, -math.inf, -1.0, -1e-12, 0.0, 1.0, 5e-324, 1e308, 10**400),
+    *(None, "1", True, (), {}, b"x"),
+)
+NAMES: tuple[Any, ...] = ("insulin", "glucose", "", "morphine", None, 3, "a" * 500, "@", [])
+KINDS: tuple[Any, ...] = ("rate", "bolus", "infusion", "regimen", "drip", "", None, 7)
+UNIT_SPELLINGS: tuple[Any, ...] = ("U/h", "U", "mg", "U/min", "furlong", "", None, "h", "%", "U/kg/h", 5)
+LIMIT_NAMES = (
+    *("maximum_rate", "maximum_bolus", "maximum_amount", "maximum_on_board", "maximum_24h", "maximum_1h"),
+    *("suspend_below", "suspend_predicted_below", "stale_after", "flat_after", "noise_above", "joint_rate"),
+    *("unsteady_above", "minimum_interval", "lock_out", "contraindicated_above@age", "contraindicated_below"),
+    *("maximum_rate@insulin", "suspend_below@glucose@insulin", "maximum_auc24", "@", "", "interaction_above"),
+)
+
+
+def wild(data: bytes) -> tuple[tuple[Any, ...], Situation, dict[str, Bound], Any]:
+    """Well-formed by the first options, nonsense by the others; types are not kept to."""
+    choose = Choices(data)
+
+    def number(usual: float) -> Any:
+        return usual if choose.byte() < 200 else choose.of(*WILD)
+
+    def text(usual: str, others: tuple[Any, ...]) -> Any:
+        return usual if choose.byte() < 215 else choose.of(*others)
+
+    proposal = tuple(
+        Order(
+            drug=text("insulin", NAMES),
+            route="r",
+            kind=text("rate", KINDS),
+            amount=number(1.0),
+            unit=text("U/h", UNIT_SPELLINGS),
+            duration_s=number(1800.0),
+            interval_s=number(0.0),
         )
-    return tuple(orders)
-
-
-@st.composite
-def situations(draw: st.DrawFn) -> Situation:
-    pending = draw(st.sampled_from([None, None, None, None, "c-1"]))
-    return Situation(
-        now_s=NOW,
-        observed=draw(st.one_of(st.floats(75.0, 300.0), st.sampled_from([None, 60.0, 70.0, 69.9]))),
-        observed_at_s=draw(st.sampled_from([NOW, NOW - 60, NOW - 720, NOW - 721, NOW + 400])),
-        lowest=draw(st.one_of(st.floats(62.0, 200.0), st.sampled_from([None, 60.0, 59.9, -5.0]))),
-        on_board=draw(st.floats(0.0, 12.0)),
-        given_24h=draw(st.floats(0.0, 90.0)),
-        flat_s=draw(st.sampled_from([0.0, 0.0, 2700.0, 2701.0])),
-        suspect=draw(st.sampled_from([False, False, False, True])),
-        pending_command=pending,
-        pending_suspends=pending is not None and draw(st.booleans()),
-        last_order_s=draw(st.sampled_from([None, NOW - 3600, NOW - 180, NOW - 179])),
-        basal_rate=draw(st.sampled_from([None, 0.0, 0.8, 2.0])),
+        if choose.byte() < 250
+        else choose.of(None, 3, "order")
+        for _ in range(choose.of(1, 2, 3))
     )
-
-
-@st.composite
-def limit_sets(draw: st.DrawFn) -> dict[str, Bound]:
-    every = {
-        "maximum_rate": Bound(draw(st.sampled_from([0.0, 2.0, 5.0])), "U/h", "test"),
-        "maximum_bolus": Bound(draw(st.sampled_from([0.0, 4.0, 10.0])), "U", "test"),
-        "maximum_amount": Bound(draw(st.sampled_from([3.0, 20.0])), "U", "test"),
-        "maximum_on_board": Bound(draw(st.sampled_from([0.0, 7.0, 22.0])), "U", "test"),
-        "maximum_24h": Bound(draw(st.sampled_from([40.0, 80.0])), "U/d", "test"),
-        "suspend_below": Bound(70.0, "mg/dL", "test"),
-        "suspend_predicted_below": Bound(60.0, "mg/dL", "test"),
-        "stale_after": Bound(12.0, "min", "test"),
-        "flat_after": Bound(2700.0, "s", "test"),
-        "minimum_interval": Bound(0.05, "h", "test"),
+    reading = GuardedReading(
+        value=number(120.0), at_s=number(0.0), flat_s=number(0.0), noise=number(1.0), change=number(2.0)
+    )
+    amounts = [number(value) for value in (1.0, 10.0, 1.0, 1.0, -3600.0, 1.0, 4.0, 0.0, 0.0)]
+    state = DrugState(*amounts)
+    situation = Situation(
+        now_s=number(60.0),
+        readings=choose.seldom({"glucose": reading}, None, {"glucose": None}, {}),
+        lowest=choose.seldom({"glucose": number(90.0)}, None, {}),
+        drugs=choose.seldom({"insulin": state}, None, {"insulin": None}, {}),
+        covariates={"weight": number(70.0), "age": number(40.0)},
+        pending_command=choose.seldom(None, "c", 4),
+        failed_s=choose.seldom(None, math.nan, -1e9),
+        proposed_s=choose.seldom(None, math.nan, 0.0),
+    )
+    limits = {
+        "maximum_rate": Bound(number(5.0), text("U/h", UNIT_SPELLINGS), "s"),
+        "maximum_24h": Bound(number(50.0), text("U", UNIT_SPELLINGS), "s"),
     }
-    missing = draw(st.sets(st.sampled_from(sorted(every)), max_size=draw(st.sampled_from([0, 0, 1, 4]))))
-    return {name: bound for name, bound in every.items() if name not in missing}
+    for _ in range(choose.of(0, 1, 2, 3)):
+        limits[choose.of(*LIMIT_NAMES)] = Bound(number(1.0), choose.of(*UNIT_SPELLINGS), choose.of("s", ""))
+    return proposal, situation, limits, text("glucose", NAMES)
 
 
-@settings(max_examples=700, deadline=None)
-@given(proposals(), situations(), limit_sets())
-def test_the_verdict_is_the_oracles(
-    orders: tuple[Order, ...], situation: Situation, limits: dict[str, Bound]
-) -> None:
-    verdict = review(orders, situation, limits)
-    allowed = [(order.kind, order.amount) for order in verdict.orders]
-    wanted = expected(orders, situation, limits)
-    assert [kind for kind, _ in allowed] == [kind for kind, _ in wanted]
-    assert [amount for _, amount in allowed] == pytest.approx([amount for _, amount in wanted], abs=1e-9)
-    assert verdict.refused is (not allowed)
-
-
-@settings(max_examples=700, deadline=None)
-@given(proposals(), situations(), limit_sets())
-def test_it_only_passes_reduces_or_refuses_and_says_so(
-    orders: tuple[Order, ...], situation: Situation, limits: dict[str, Bound]
-) -> None:
-    verdict = review(orders, situation, limits)
-    rest = list(orders)
-    for allowed in verdict.orders:
-        while rest and not _from(allowed, rest[0]):
-            rest.pop(0)
-        assert rest, f"{allowed} was never proposed, or is more than was"
-        rest.pop(0)
-    assert (verdict.orders == orders) is (not verdict.findings), "a cut without a finding, or the reverse"
+def check_wild(data: bytes) -> None:
+    proposal, situation, limits, guarded = wild(data)
+    verdict = review(proposal, situation, limits, guarded)
     for finding in verdict.findings:
-        assert finding.limit
-        assert finding.reason
-        assert finding.source
-
-    given_24h = situation.given_24h
-    on_board = situation.on_board
-    for allowed in verdict.orders:
-        if allowed.amount == 0:
-            continue
-        if allowed.kind == "rate":
-            excess = max(0.0, allowed.amount - (situation.basal_rate or 0.0))
-            added = excess * allowed.duration_s / 3600
-            assert allowed.amount <= limits["maximum_rate"].value
-        else:
-            added = allowed.amount
-            cap = "maximum_bolus" if allowed.kind == "bolus" else "maximum_amount"
-            assert allowed.amount <= limits[cap].value
-        given_24h += added
-        on_board += added
-        if added > 1e-9:
-            assert given_24h <= limits["maximum_24h"].value + 1e-9
-            if "maximum_on_board" in limits:
-                assert on_board <= limits["maximum_on_board"].value + 1e-9
+        written = msgspec.json.encode(finding)
+        assert msgspec.json.decode(written, type=Refusal) == finding
+    for order in verdict.orders:
+        assert 0 <= order.amount < math.inf
+        assert any(
+            isinstance(o, Order) and msgspec.structs.replace(o, amount=order.amount) == order
+            for o in proposal
+        )
+    if any(order.amount > 0 for order in verdict.orders):
+        state = situation.drugs["insulin"]
+        numbers = [situation.now_s, *(getattr(state, name) for name in state.__struct_fields__)]
+        assert all(math.isfinite(value) for value in numbers if value is not None)
+        for key in ("maximum_rate", "maximum_24h"):
+            assert 0 <= limits[key].value < math.inf
 
 
-@given(situations(), limit_sets(), st.floats(60.0, 7200.0))
-def test_a_suspension_always_passes(
-    situation: Situation, limits: dict[str, Bound], duration_s: float
-) -> None:
-    order = Order(
-        drug="insulin", route="subcutaneous", kind="rate", amount=0.0, unit="U/h", duration_s=duration_s
-    )
-    alone = dataclasses.replace(situation, pending_suspends=False)
-    assert review((order,), alone, limits).orders == (order,)
+@settings(max_examples=400, deadline=None)
+@given(st.binary(min_size=BYTES, max_size=BYTES))
+def test_i20_whatever_it_is_given_it_answers(data: bytes) -> None:
+    check_wild(data)
 
 
-@given(proposals(), situations(), limit_sets())
-def test_reviewing_what_was_allowed_changes_nothing(
-    orders: tuple[Order, ...], situation: Situation, limits: dict[str, Bound]
-) -> None:
-    once = review(orders, situation, limits)
-    again = review(once.orders, situation, limits)
-    assert [order.kind for order in again.orders] == [order.kind for order in once.orders]
-    assert [order.amount for order in again.orders] == pytest.approx(
-        [order.amount for order in once.orders], abs=1e-9
-    )
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@MANY
+@given(st.binary(min_size=BYTES, max_size=BYTES))
+def test_i20_in_100000_cases(data: bytes) -> None:
+    check_wild(data)
 
 
-def _from(allowed: Order, proposed: Order) -> bool:
-    return allowed.amount <= proposed.amount and _equal_but_amount(allowed, proposed)
+def test_what_is_no_proposal_at_all_is_refused() -> None:
+    nothing: Any = None
+    unreadable: tuple[Any, ...] = (nothing, 3, [nothing])
+    for orders in unreadable:
+        verdict = review(orders, nothing, nothing)
+        assert verdict.orders == ()
+        assert verdict.findings[0].limit == "malformed"
 
 
-def _equal_but_amount(one: Order, other: Order) -> bool:
-    fields = ("drug", "route", "kind", "unit", "duration_s", "interval_s")
-    return all(getattr(one, name) == getattr(other, name) for name in fields)
+def test_a_suspension_stands_even_where_nothing_can_be_judged() -> None:
+    nothing: Any = None
+    suspends = Order(drug="insulin", route="r", kind="rate", amount=0.0, unit="U/h", duration_s=1800.0)
+    gives = msgspec.structs.replace(suspends, amount=1.0)
+    assert review((gives, suspends), nothing, nothing).orders == (suspends,)

@@ -24,10 +24,10 @@ def finding(limit: Limit, value: float, bound: float, unit: str, effect: Effect,
         limit=limit.key,
         value=_finite(value),
         bound=_finite(bound),
-        unit=unit,
+        unit=unit or "1",
         effect=effect,
         reason=reason,
-        source=limit.bound.source or "no source given",
+        source=str(limit.bound.source or "no source given"),
     )
 
 
@@ -50,4 +50,7 @@ def malformed(value: float, reason: str) -> Refusal:
 
 
 def _finite(value: float) -> float:
-    return value if isinstance(value, int | float) and isfinite(value) else UNKNOWN
+    try:
+        return float(value) if isfinite(value) else UNKNOWN
+    except (TypeError, ValueError, OverflowError):
+        return UNKNOWN

@@ -20,6 +20,8 @@ from dosetwin.twins.safety.room import fit
 from dosetwin.twins.safety.situation import Situation
 from dosetwin.twins.therapy import Bound
 
+NUMBERS = (float, int)
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """The orders that may leave (none when refused) and what was cut, each with limit, value, bound."""
@@ -49,7 +51,7 @@ def review(
         return _review(tuple(orders), situation, limits, guarded)
     except Exception as error:
         found = f"the command cannot be judged: {type(error).__name__}: {error}"
-        return Verdict((), (malformed(UNKNOWN, found),), refused=True)
+        return _only_suspensions(orders, malformed(UNKNOWN, found))
 
 
 def _review(
@@ -86,6 +88,15 @@ def _review(
     return Verdict(tuple(left), tuple(findings), refused=bool(orders) and not left)
 
 
+def _only_suspensions(orders: Sequence[Order], found: Refusal) -> Verdict:
+    """What is left where judging itself failed: of whatever this is, the orders that surely suspend."""
+    try:
+        left = tuple(o for o in orders if isinstance(o, Order) and not _malformed(o) and _suspends(o))
+    except Exception:
+        left = ()
+    return Verdict(left, (found,), refused=not left)
+
+
 def _suspends(order: Order) -> bool:
     return order.amount == 0 and order.kind in ("rate", "regimen")
 
@@ -93,7 +104,9 @@ def _suspends(order: Order) -> bool:
 def _malformed(order: Order) -> str:
     """Why an order cannot be judged, or nothing."""
     amount, duration_s, interval_s = order.amount, order.duration_s, order.interval_s
-    if not (0 <= amount < inf and 0 <= duration_s < inf and 0 <= interval_s < inf):
+    if not all(isinstance(number, NUMBERS) for number in (amount, duration_s, interval_s)) or not (
+        0 <= amount < inf and 0 <= duration_s < inf and 0 <= interval_s < inf
+    ):
         return (
             f"a {order.kind} of amount {amount}, duration {duration_s} s, interval {interval_s} s; "
             "expected numbers of at least 0"
