@@ -7,7 +7,8 @@ The surface is Bouillon's of 2004 (doi:10.1097/00000542-200406000-00006): additi
 noxious stimulus from being transmitted (the first stage of his hierarchical model), what arrives raises the
 concentrations that are needed (our form: the index cannot leave its range, and a stimulus shows only where it is
 not covered). Kinetics, circulation and people are in the modules `anaesthesia_*`. log C50_p and log resistance
-wander (Ornstein-Uhlenbeck, SD 0.08 with 40 min and 0.05 with 10 min: our assumption).
+wander (Ornstein-Uhlenbeck, SD 0.08 with 40 min and 0.05 with 10 min), and so does the index itself at constant
+drug (SD 3 with 1 min): our assumptions.
 
 The monitor shows the mean of the last 15 or 30 s (its two settings) of the index 5-15 s ago, with noise of
 SD 3 that is correlated over 12 s, and artefacts from `anaesthesia_surgery`; it can be late by a minute and more
@@ -32,28 +33,29 @@ from dosetwin.twins.plants.anaesthesia_circulation import (
     pressure_and_rate,
     rested,
 )
-from dosetwin.twins.plants.anaesthesia_kinetics import STEP_S, propagator
+from dosetwin.twins.plants.anaesthesia_kinetics import COMPARTMENTS, STEP_S, propagator
 from dosetwin.twins.plants.anaesthesia_people import People
 
 AROUSAL_S = 20.0
 TRANSMISSION_SLOPE = 0.97
 C50_DRIFT_SD, C50_DRIFT_S = 0.08, 2400.0
 TONE_DRIFT_SD, TONE_DRIFT_S = 0.05, 600.0
+INDEX_WANDER_SD, INDEX_WANDER_S = 3.0, 60.0
 INDEX_NOISE_S = 12.0
 HEART_RATE_SD, HEART_RATE_NOISE_S = 1.5, 20.0
 LINE_SD = 1.5
 """Of an arterial line's pressure, mm[Hg]."""
 HISTORY_S = 48
 """Longest delay (15 s) and averaging (30 s), and some."""
-CHANNELS = 6
+CHANNELS = 7
 
 
 class AnaesthesiaParameters(NamedTuple):
-    """n adults: exact one-second propagators D [2, 4, 4, n], g [2, 4, n] (propofol, remifentanil), V1 [2, n],
+    """n adults: exact one-second propagators D [2, 5, 5, n], g [2, 5, n] (propofol, remifentanil), V1 [2, n],
     response and monitor [n] each, circulation, and a random key each."""
 
-    D: Float[Array, "2 4 4 n"]
-    g: Float[Array, "2 4 n"]
+    D: Float[Array, "2 5 5 n"]
+    g: Float[Array, "2 5 n"]
     V1: Float[Array, "2 n"]
     E0: Float[Array, " n"]
     C50: Float[Array, "2 n"]
@@ -69,13 +71,13 @@ class AnaesthesiaParameters(NamedTuple):
 
 
 class AnaesthesiaState(NamedTuple):
-    """x [2, 4, n]: three amounts (mg, ug) and an effect-site concentration a drug. drift [2, n]: log C50 and log
-    resistance. noise [2, n]: of index and heart rate. history [48, n]: the undisturbed index, newest last."""
+    """x [2, 5, n]: the states of `anaesthesia_kinetics` a drug (mg, ug). drift [3, n]: log C50, log
+    resistance, index. noise [2, n]: of index and heart rate. history [48, n]: the undisturbed index, newest last."""
 
-    x: Float[Array, "2 4 n"]
+    x: Float[Array, "2 5 n"]
     arousal: Float[Array, " n"]
     circulation: CirculationState
-    drift: Float[Array, "2 n"]
+    drift: Float[Array, "3 n"]
     noise: Float[Array, "2 n"]
     history: Float[Array, "48 n"]
 
@@ -89,16 +91,21 @@ class AnaesthesiaInputs(NamedTuple):
 
 
 class AnaesthesiaTrace(NamedTuple):
-    """After each second, [S, n]: the true index, pressure (mm[Hg]), heart rate (/min), effect-site and plasma
-    concentrations [S, 2, n], arousal; what devices show (without artefacts): index, rate, cuff and line."""
+    """After each second, [S, n]: the true state, and what devices show (artefacts apart).
 
-    index: Float[Array, "S n"]
+    True: index `bis`, pressure (mm[Hg]), heart rate (/min), effect-site and plasma concentrations [S, 2, n]
+    (ug/mL, ng/mL), arousal, and the factors of C50 and of resistance that wander [S, 2, n]. Shown: the index and
+    the heart rate of the monitors, the pressure of a cuff and of an arterial line.
+    """
+
+    bis: Float[Array, "S n"]
     pressure: Float[Array, "S n"]
     heart_rate: Float[Array, "S n"]
     effect_site: Float[Array, "S 2 n"]
     plasma: Float[Array, "S 2 n"]
     arousal: Float[Array, "S n"]
-    shown_index: Float[Array, "S n"]
+    wandering: Float[Array, "S 2 n"]
+    shown_bis: Float[Array, "S n"]
     shown_heart_rate: Float[Array, "S n"]
     cuff: Float[Array, "S n"]
     line: Float[Array, "S n"]
@@ -135,10 +142,10 @@ def initial(p: AnaesthesiaParameters) -> AnaesthesiaState:
     """Awake, without a drug."""
     nothing = jnp.zeros_like(p.E0)
     return AnaesthesiaState(
-        x=jnp.zeros((2, 4, len(p.E0)), p.E0.dtype),
+        x=jnp.zeros((2, COMPARTMENTS, len(p.E0)), p.E0.dtype),
         arousal=nothing,
         circulation=rested(p.circulation),
-        drift=jnp.stack([nothing, nothing]),
+        drift=jnp.stack([nothing, nothing, nothing]),
         noise=jnp.stack([nothing, nothing]),
         history=jnp.tile(p.E0, (HISTORY_S, 1)),
     )
@@ -196,6 +203,7 @@ def advance(
             [
                 _wandered(state.drift[0], C50_DRIFT_SD, C50_DRIFT_S, z[0]),
                 _wandered(state.drift[1], TONE_DRIFT_SD, TONE_DRIFT_S, z[1]),
+                _wandered(state.drift[2], INDEX_WANDER_SD, INDEX_WANDER_S, z[6]),
             ]
         )
         noise = jnp.stack(
@@ -205,22 +213,20 @@ def advance(
             ]
         )
         C50 = p.C50.at[0].multiply(jnp.exp(drift[0]))
-        BIS = index(p.E0, C50, p.gamma, effect_site, arousal)
+        BIS = jnp.clip(index(p.E0, C50, p.gamma, effect_site, arousal) + drift[2], 0.0, 100.0)
         drive = Drive(plasma[0], plasma[1], arousal, loss, jnp.exp(drift[1]))
         circulation = advanced(p.circulation, state.circulation, drive, STEP_S)
         MAP, HR = pressure_and_rate(p.circulation, circulation, arousal)
         moved = AnaesthesiaState(x, arousal, circulation, drift, noise, state.history)
         cuff = MAP + p.cuff_bias + p.cuff_sd * z[4]
         shown = (HR + noise[1], cuff, MAP + LINE_SD * z[5], noise[0])
-        return moved, (BIS, MAP, HR, effect_site, plasma, arousal, *shown)
+        return moved, (BIS, MAP, HR, effect_site, plasma, arousal, jnp.exp(drift[:2]), *shown)
 
     steps = (inputs.rates_per_min, inputs.stimulus, inputs.loss, normals)
-    last, (BIS, MAP, HR, effect_site, plasma, arousal, rate, cuff, line, noise) = jax.lax.scan(
-        second, state, steps
-    )
+    last, (BIS, *true, rate, cuff, line, noise) = jax.lax.scan(second, state, steps)
     history = jnp.concatenate([state.history, BIS])
-    shown_index = _averaged(history, p.delay_s, p.average_s, seconds) + noise
-    trace = AnaesthesiaTrace(BIS, MAP, HR, effect_site, plasma, arousal, shown_index, rate, cuff, line)
+    shown_bis = _averaged(history, p.delay_s, p.average_s, seconds) + noise
+    trace = AnaesthesiaTrace(BIS, *true, shown_bis, rate, cuff, line)
     return last._replace(history=history[-HISTORY_S:]), trace
 
 

@@ -1,7 +1,7 @@
 """Blood pressure and heart rate under propofol and remifentanil: Su 2023, three turnover states with feedback.
 
     DSV = SV* + A_SV    DHR = HR* + A_HR    SV = DSV (1 - HR_SV ln(DHR / HR_a)) (1 + 0.35 n)
-    HR = DHR (1 + 0.35 n)    MAP = SV HR TPR (1 + 0.15 n)    R = MAP / MAP_a    n = a / (a + 0.35)
+    HR = DHR (1 + 0.35 n)    MAP = SV HR TPR (1 + 0.15 n)    R = MAP / MAP_a    n = a / (a + 0.5)
     dSV* = k (SV_0 R^-FB (1 + e_SV) - SV* (1 - r_SV))
     dHR* = k (HR_0 R^-FB - HR* (1 - r_HR))
     dTPR = k (TPR_0 R^-FB (1 + e_TPR) - TPR (1 - r_TPR))
@@ -18,7 +18,7 @@ mm[Hg] min/mL. Source: Su et al., Br J Anaesth 2023;131:222, doi:10.1016/j.bja.2
 
 Arousal a by a noxious stimulus acts at once on rate, stroke volume and resistance, and through R slowly against
 itself. Size: in 54 surgical patients under both drugs (VitalDB, identified by the authors of
-doi:10.21105/joss.05480 in their documentation) surgery raises the three by 13, 15 and 6 %, which is a = 0.2 here;
+doi:10.21105/joss.05480 in their documentation) surgery raises the three by 13, 15 and 6 %, which is a = 0.3 here;
 its bound (n) is our assumption. Lost blood takes filling away, SV_0 (1 - 1.5 loss), and resistance wanders: our
 assumptions.
 """
@@ -39,7 +39,7 @@ C50_SV = 0.44
 GAMMA_TPR, INTERACTION_TPR, C50_TPR_REMI = 1.83, 1.0, 4.59
 INTERACTION_SV = -0.212
 C50_INTERACTION_HR = 0.196
-AROUSED_SV, AROUSED_HR, AROUSED_TPR, HALF_AROUSED = 0.35, 0.35, 0.15, 0.35
+AROUSED_SV, AROUSED_HR, AROUSED_TPR, HALF_AROUSED = 0.35, 0.35, 0.15, 0.5
 FILLING = 1.5
 MOST_DISSIPATION_LOST = 0.95
 """A dissipation (1 - r) stays positive."""

@@ -1,6 +1,7 @@
 """Propofol by Schnider 1998 and remifentanil by Minto 1997: three compartments, an effect site, exact steps.
 
-    dA1 = u - (CL1 + CL2 + CL3)/V1 A1 + CL2/V2 A2 + CL3/V3 A3
+    dT = u - T / 20 s
+    dA1 = T / 20 s - (CL1 + CL2 + CL3)/V1 A1 + CL2/V2 A2 + CL3/V3 A3
     dA2 = CL2 (A1/V1 - A2/V2)      dA3 = CL3 (A1/V1 - A3/V3)      dCe = ke0 (A1/V1 - Ce)
 
 Propofol (mg, L, L/min), age a in years, weight W kg, height H cm, lean body mass L kg (James 1976):
@@ -11,6 +12,9 @@ Remifentanil (ug, L, L/min):
     V1 = 5.1 - 0.0201 (a - 40) + 0.072 (L - 55)   V2 = 9.82 - 0.0811 (a - 40) + 0.108 (L - 55)   V3 = 5.42
     CL1 = 2.6 - 0.0162 (a - 40) + 0.0191 (L - 55)   CL2 = 2.05 - 0.0301 (a - 40)
     CL3 = 0.076 - 0.00113 (a - 40)   ke0 = 0.595 - 0.007 (a - 40) /min
+
+T is on its way from the vein to the heart, lungs and brain (about 20-30 s in an adult; first order with a mean of
+20 s is our assumption): without it the papers' instantaneous mixing puts people to sleep too soon.
 
 Sources: Schnider et al., Anesthesiology 1998;88:1170, doi:10.1097/00000542-199805000-00006 (24 volunteers of
 26-81 years) and 1999;90:1502, doi:10.1097/00000542-199906000-00003 (ke0); Minto et al., Anesthesiology
@@ -27,8 +31,9 @@ from scipy.linalg import expm
 
 FloatArray = npt.NDArray[np.float64]
 STEP_S = 1.0
-COMPARTMENTS = 4
-"""Central, rapid, slow (amounts), effect site (concentration)."""
+COMPARTMENTS = 5
+"""Central, rapid, slow (amounts), effect site (concentration), on the way (amount)."""
+TRANSIT_MIN = 20.0 / 60.0
 
 
 class Kinetics(NamedTuple):
@@ -85,10 +90,11 @@ def minto(age_a: FloatArray, weight_kg: FloatArray, height_cm: FloatArray, male:
 
 
 def rate_matrix(k: Kinetics) -> FloatArray:
-    """The system of `Kinetics` per minute, [n, 5, 5]: four states and a constant input (amount a minute)."""
+    """The system of `Kinetics` per minute, [n, 6, 6]: five states and a constant input (amount a minute)."""
     M = np.zeros((len(k.V1), COMPARTMENTS + 1, COMPARTMENTS + 1))
     M[:, 0, 0] = -(k.CL1 + k.CL2 + k.CL3) / k.V1
-    M[:, 0, 1], M[:, 0, 2], M[:, 0, 4] = k.CL2 / k.V2, k.CL3 / k.V3, 1.0
+    M[:, 0, 1], M[:, 0, 2], M[:, 0, 4] = k.CL2 / k.V2, k.CL3 / k.V3, 1.0 / TRANSIT_MIN
+    M[:, 4, 4], M[:, 4, 5] = -1.0 / TRANSIT_MIN, 1.0
     M[:, 1, 0], M[:, 1, 1] = k.CL2 / k.V1, -k.CL2 / k.V2
     M[:, 2, 0], M[:, 2, 2] = k.CL3 / k.V1, -k.CL3 / k.V3
     M[:, 3, 0], M[:, 3, 3] = k.ke0 / k.V1, -k.ke0
@@ -98,10 +104,10 @@ def rate_matrix(k: Kinetics) -> FloatArray:
 def propagator(k: Kinetics, step_s: float = STEP_S) -> tuple[FloatArray, FloatArray]:
     """x1 = D x0 + g u exactly, for a rate u (amount a minute) that is constant over the step.
 
-    D [4, 4, n] and g [4, n]: the people are the last axis, as everywhere in the plant.
+    D [5, 5, n] and g [5, n]: the people are the last axis, as everywhere in the plant.
     """
     E = expm(rate_matrix(k) * (step_s / 60.0))
-    return np.moveaxis(E[:, :4, :4], 0, -1), np.moveaxis(E[:, :4, 4], 0, -1)
+    return np.moveaxis(E[:, :-1, :-1], 0, -1), np.moveaxis(E[:, :-1, -1], 0, -1)
 
 
 def steady_rate_per_min(k: Kinetics, concentration: FloatArray) -> FloatArray:

@@ -61,26 +61,26 @@ def _stimulus(
     rng: np.random.Generator, end: float, intubated: float, incised: float
 ) -> tuple[FloatArray, tuple[tuple[str, float, float, float], ...]]:
     """Linear between corners, and what a person in the room would announce."""
-    tube, cut = 1.6 * np.exp(0.2 * _cut(rng)), 1.0 * np.exp(0.2 * _cut(rng))
-    held, calm = rng.uniform(60.0, 120.0), 0.1
+    tube, cut = 3.0 * np.exp(0.25 * _cut(rng)), 2.2 * np.exp(0.25 * _cut(rng))
+    held, calm = rng.uniform(60.0, 120.0), 0.2
     corners = [(0.0, 0.0), (intubated, 0.0), (intubated + 15, tube), (intubated + held, tube)]
     corners += [(intubated + held + 90, calm), (incised, calm), (incised + 10, cut), (incised + 120, cut)]
-    level = rng.uniform(0.35, 0.7)
+    level = rng.uniform(0.7, 1.3)
     closing = max(end - 60.0 * CLOSURE_MIN, incised + 300.0)
     now = incised + 180.0
     corners.append((now, level))
     while True:
         now += 60.0 * (2.0 + rng.exponential(7.0))
         relief, lasts = rng.uniform() < 0.3, 60.0 * rng.uniform(1.0, 6.0)
-        other = rng.uniform(0.0, 0.2) if relief else level + rng.uniform(0.3, 0.9)
+        other = rng.uniform(0.0, 0.3) if relief else level + rng.uniform(0.8, 2.4)
         if now + lasts + 60.0 > closing:
             break
         corners += [(now, level), (now + 15, other), (now + lasts, other), (now + lasts + 15, level)]
         now += lasts + 15
-        level = float(np.clip(level + rng.uniform(-0.15, 0.15), 0.25, 0.8))
+        level = float(np.clip(level + rng.uniform(-0.3, 0.3), 0.5, 1.6))
         corners.append((now + 30, level))
         now += 30
-    sewn = rng.uniform(0.4, 0.7)
+    sewn = rng.uniform(0.8, 1.4)
     corners += [(closing, level), (closing + 20, sewn), (max(end, closing + 30), sewn)]
     x, y = np.array(corners).T
     announced = (("intubation", intubated, float(tube), held + 15), ("incision", incised, float(cut), 120.0))

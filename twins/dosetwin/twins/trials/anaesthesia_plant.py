@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +26,7 @@ from dosetwin.twins.plants.anaesthesia import (
 )
 from dosetwin.twins.plants.anaesthesia_people import People, people
 from dosetwin.twins.plants.anaesthesia_surgery import Surgery, surgery
+from dosetwin.twins.trials.anaesthesia_measures import measured
 from dosetwin.twins.trials.anaesthesia_pump import DRUGS, Delivered, Pumps
 from dosetwin.twins.trials.trial import Cohort, Outcome
 
@@ -113,8 +113,6 @@ class OperatingTheatres:
 
     def outcome(self) -> Outcome:
         """Measures of `anaesthesia_measures`; traces every DECISION_S seconds."""
-        from dosetwin.twins.trials.anaesthesia_measures import measured
-
         rows = np.stack(self._rows, axis=-1)
         time_s = BEGINS_AT_S + DECISION_S * (1 + np.arange(rows.shape[-1], dtype=np.float64))
         traces = dict(zip(TRACES, rows, strict=True))
@@ -124,9 +122,7 @@ class OperatingTheatres:
         now = slice(self._second, self._second + DECISION_S)
         delivered = self.pumps.run(orders, lost, DECISION_S)
         inputs = AnaesthesiaInputs(
-            jnp.asarray(delivered.rates_per_min, jnp.float32),
-            jnp.asarray(self._stimulus[now]),
-            jnp.asarray(self._loss[now]),
+            delivered.rates_per_min.astype(np.float32), self._stimulus[now], self._loss[now]
         )
         self.state, trace = advance(self.parameters, self.state, inputs, self._second)
         seen: AnaesthesiaTrace = jax.device_get(trace)
@@ -137,10 +133,11 @@ class OperatingTheatres:
         return facts
 
     def _row(self, seen: AnaesthesiaTrace, delivered: Delivered, now: slice) -> npt.NDArray[np.float32]:
-        shown = np.clip(seen.shown_index[-1] + self._bias[now][-1], 0.0, 100.0)
-        values = [seen.index[-1], shown, seen.pressure[-1], seen.heart_rate[-1], *seen.effect_site[-1]]
+        shown = np.clip(seen.shown_bis[-1] + self._bias[now][-1], 0.0, 100.0)
+        values = [seen.bis[-1], shown, seen.pressure[-1], seen.heart_rate[-1], *seen.effect_site[-1]]
         values += [*seen.plasma[-1], *(delivered.rates_per_min.mean(axis=0) * 60.0), seen.arousal[-1]]
-        return np.stack([*values, np.exp(np.asarray(self.state.drift[0]))]).astype(np.float32)
+        values += [self._stimulus[now][-1], self._loss[now][-1], *seen.wandering[-1]]
+        return np.stack(values).astype(np.float32)
 
     def _reports(self, delivered: Delivered) -> list[list[TwinEvent]]:
         facts: list[list[TwinEvent]] = [[] for _ in self.patients]
@@ -170,7 +167,7 @@ class OperatingTheatres:
         for s in range(READING_S - 1, DECISION_S, READING_S):
             at = self._time(s + 1)
             bias = self._bias[self._second + s]
-            index = np.rint(np.clip(seen.shown_index[s] + bias, 0.0, 100.0)).tolist()
+            index = np.rint(np.clip(seen.shown_bis[s] + bias, 0.0, 100.0)).tolist()
             rate = np.rint(seen.shown_heart_rate[s]).tolist()
             for i, mine in enumerate(facts):
                 if index[i] == index[i]:  # not where the monitor shows none
@@ -255,9 +252,14 @@ TRACES = (
     "propofol_rate",
     "remifentanil_rate",
     "arousal",
-    "c50_drift",
+    "stimulus",
+    "blood_loss",
+    "c50_factor",
+    "tone_factor",
 )
-"""bis 0-100, true and as displayed (NaN where not); mm[Hg]; /min; ug/mL and ng/mL; mg/h and ug/h."""
+"""bis 0-100, true and as displayed (NaN where not); mm[Hg]; /min; ug/mL and ng/mL; mg/h and ug/h.
+
+What does not depend on the policy: stimulus (1 an incision), blood_loss (a fraction), and the factors that wander."""
 
 
 def challenged(given: People, challenge: str) -> People:

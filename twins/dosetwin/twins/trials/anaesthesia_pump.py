@@ -7,6 +7,7 @@ stops after it. Amounts are rounded down.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -47,12 +48,7 @@ class Pumps:
 
         Raises DoseTwinError for a drug, unit or kind of order that no such pump knows.
         """
-        changes: list[tuple[int, int, int, float]] = []
-        for i, mine in enumerate(orders):
-            for order in mine:
-                d = self._drug(order)
-                if not lost[d, i] and self._take(order, d, i):
-                    changes.append((i, d, 0, float(self.rate[d, i])))
+        changes = self._taken(orders, lost)
         most = PER_ML[:, None] * MOST_ML_PER_H
         given = np.zeros((seconds, *self.rate.shape))
         extra = np.zeros_like(given)
@@ -79,18 +75,26 @@ class Pumps:
         ]
         return Delivered((given / 60.0 + extra * 60.0) * self.gain, changes, boluses)
 
-    def _take(self, order: Order, d: int, i: int) -> bool:
-        """Whether the running rate was set."""
-        step = STEP_ML * PER_ML[d]
-        amount = np.floor(order.amount / step + 1e-9) * step
-        if order.kind == "bolus":
-            self.bolus[d, i] += amount
-            return False
-        per_h = amount if order.kind == "rate" else order.amount / order.duration_s * 3600.0
-        most = MOST_ML_PER_H * PER_ML[d]
-        self.rate[d, i] = min(np.floor(per_h / step + 1e-9) * step, most)
-        self.lasts_s[d, i] = order.duration_s or np.inf
-        return True
+    def _taken(
+        self, orders: Sequence[Sequence[Order]], lost: npt.NDArray[np.bool_]
+    ) -> list[tuple[int, int, int, float]]:
+        """The rates that were set."""
+        changes: list[tuple[int, int, int, float]] = []
+        for i, mine in enumerate(orders):
+            for order in mine:
+                d = self._drug(order)
+                if lost[d, i]:
+                    continue
+                step, most = STEP_ML * float(PER_ML[d]), MOST_ML_PER_H * float(PER_ML[d])
+                if order.kind == "bolus":
+                    self.bolus[d, i] += math.floor(order.amount / step + 1e-9) * step
+                    continue
+                per_h = order.amount if order.kind == "rate" else order.amount / order.duration_s * 3600.0
+                rate = min(math.floor(per_h / step + 1e-9) * step, most)
+                self.rate[d, i] = rate
+                self.lasts_s[d, i] = order.duration_s or math.inf
+                changes.append((i, d, 0, rate))
+        return changes
 
     def _drug(self, order: Order) -> int:
         if order.drug not in DRUGS:
