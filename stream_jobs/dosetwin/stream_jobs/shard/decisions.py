@@ -6,18 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from dosetwin.platform.clock import PlatformClock, instant
 from dosetwin.platform.contracts import (
     AlertCleared,
     AlertRaised,
     AuditEntry,
-    Band,
-    Candidate,
     Command,
     Decision,
-    Estimate,
     Forecast,
     Order,
     Precondition,
@@ -32,6 +27,7 @@ from dosetwin.stream_jobs.shard.intake import Record
 from dosetwin.stream_jobs.shard.outbox import Outbox
 from dosetwin.stream_jobs.shard.patient import Patient
 from dosetwin.twins.bank import Appraisal
+from dosetwin.twins.decision import AppraisalRecords
 from dosetwin.twins.safety import Situation, Verdict, review
 from dosetwin.twins.therapy import AlertRule
 
@@ -67,7 +63,7 @@ class Conclusions:
     ) -> None:
         """One forecast with its decision for each patient that was due, and what the decision sends."""
         now_s = self.clock.event_s()
-        numbers = _Numbers(appraisal)
+        numbers = AppraisalRecords(appraisal)
         for index, item in enumerate(due):
             self._conclude_one(index, item, appraisal, numbers, predictions, model, now_s)
 
@@ -76,7 +72,7 @@ class Conclusions:
         index: int,
         item: Due,
         appraisal: Appraisal,
-        numbers: _Numbers,
+        numbers: AppraisalRecords,
         predictions: Mapping[str, list[Prediction]],
         model: str,
         now_s: float,
@@ -135,7 +131,6 @@ class Conclusions:
         risks = numbers.risks[index][best]
         attainment = numbers.attainment[index][best]
         self._rule_alerts(patient, risks, attainment, source, now_s)
-        time_to_event = float(appraisal.time_to_event_s[index])
         self.outbox.forecast(
             patient.partition,
             Forecast(
@@ -149,7 +144,7 @@ class Conclusions:
                 estimates=numbers.estimates(index),
                 risks=risks,
                 attainment=attainment,
-                time_to_event_s=time_to_event if np.isfinite(time_to_event) else None,
+                time_to_event_s=numbers.time_to_event_s(index),
                 decision=decision,
             ),
         )
@@ -375,80 +370,6 @@ class Conclusions:
                 self.clear_alert(patient, rule.kind, f"{rule.measure} is {value:.3g} again", now_s)
 
 
-class _Numbers:
-    """The arrays of an appraisal as rounded Python numbers: one conversion a batch, not one a value."""
-
-    def __init__(self, appraisal: Appraisal) -> None:
-        self._appraisal = appraisal
-        self._utility = _rounded(appraisal.utility, 4)
-        self._attainment = _rounded(appraisal.attainment, 4)
-        self._feasible = np.asarray(appraisal.feasible).tolist()
-        names = tuple(appraisal.risks)
-        columns = [_rounded(appraisal.risks[name], 4) for name in names]
-        self.risks: list[list[dict[str, float]]] = [
-            [dict(zip(names, values, strict=True)) for values in zip(*rows, strict=True)]
-            if names
-            else [{} for _ in appraisal.candidates]
-            for rows in (zip(*columns, strict=True) if names else [()] * len(appraisal.patients))
-        ]
-        self.attainment = self._attainment
-        self._bands = {name: _rounded(band, 2) for name, band in appraisal.bands.items()}
-        self._estimates = {
-            name: (unit, _rounded(values, 5)) for name, (unit, values) in appraisal.estimates.items()
-        }
-        evidence_names = tuple(appraisal.evidence)
-        evidence_columns = [_rounded(appraisal.evidence[name], 4) for name in evidence_names]
-        self.evidence: list[dict[str, float]] = [
-            {n: v for n, v in zip(evidence_names, values, strict=True) if v == v}
-            for values in (
-                zip(*evidence_columns, strict=True) if evidence_names else [()] * len(appraisal.patients)
-            )
-        ]
-
-    def candidates(self, index: int) -> tuple[Candidate, ...]:
-        appraisal = self._appraisal
-        return tuple(
-            Candidate(
-                name=name,
-                orders=orders,
-                utility=utility,
-                attainment=attainment,
-                risks=risks,
-                feasible=feasible,
-            )
-            for name, orders, utility, attainment, risks, feasible in zip(
-                appraisal.names(index),
-                appraisal.orders[index],
-                self._utility[index],
-                self._attainment[index],
-                self.risks[index],
-                self._feasible[index],
-                strict=True,
-            )
-        )
-
-    def bands(self, index: int, at_s: float) -> tuple[Band, ...]:
-        appraisal = self._appraisal
-        start = instant(at_s)
-        return tuple(
-            Band(
-                quantity=name,
-                unit=appraisal.band_units[name],
-                start=start,
-                step_s=appraisal.step_s,
-                quantiles=appraisal.quantiles,
-                values=values[index],
-            )
-            for name, values in self._bands.items()
-        )
-
-    def estimates(self, index: int) -> dict[str, Estimate]:
-        return {
-            name: Estimate(median=values[index][0], low=values[index][1], high=values[index][2], unit=unit)
-            for name, (unit, values) in self._estimates.items()
-        }
-
-
 def situation(patient: Patient, now_s: float, proposed_s: float | None = None) -> Situation:
     """What the supervisor may know of a patient now, from what was measured, given and answered.
 
@@ -481,7 +402,3 @@ def _measured(rule: AlertRule, patient: Patient, risks: dict[str, float], attain
     if rule.measure == "attainment":
         return attainment
     return risks.get(rule.measure)
-
-
-def _rounded(values: Any, digits: int) -> Any:
-    return np.round(np.asarray(values, dtype=np.float64), digits).tolist()
