@@ -112,7 +112,8 @@ class Roster:
             enrolment.patient,
             at_s=enrolment.at.timestamp(),
             covariates=patient.covariates,
-            targets={name: bound.value for name, bound in patient.targets.items()},
+            # a policy may know the limits and plan within them; the supervisor holds to them all the same
+            targets={name: bound.value for name, bound in (patient.limits | patient.targets).items()},
         )
 
     def _place(self, patient_id: str, partition: int) -> int:
