@@ -116,7 +116,7 @@ def test_a_policy_that_forgets_a_patient_is_named() -> None:
 def test_long_traces_are_thinned_and_shorter_ones_filled_up() -> None:
     def long(outcome: Outcome) -> Outcome:
         n = 2 * MOST_POINTS + 1
-        return replace(outcome, time_s=np.arange(n), traces={"level": np.tile(np.arange(n), (2, 1))})
+        return replace(outcome, time_s=np.arange(float(n)), traces={"level": np.tile(np.arange(n), (2, 1))})
 
     trial = replace(TRIAL, plants={"ward": silent(long)})
     thin = simulate(trial, PLAN, Cell("", "fixed", 0, 2))

@@ -6,6 +6,7 @@ One Ray for the module; what starts one of its own is slow.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -42,7 +43,7 @@ def local_ray() -> Iterator[None]:
         include_dashboard=False,
         object_store_memory=128 * 1024 * 1024,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )
     yield
     ray.shutdown()

@@ -96,7 +96,7 @@ def test_the_page_needs_nothing_but_itself_and_is_the_same_again() -> None:
 def test_it_says_what_was_simulated_and_how_to_do_it_again() -> None:
     page = page_of()
     assert "<h1>Virtual trial: testamycin on ward</h1>" in page
-    assert "25 virtual patients (numbers 100 to 124), 1 days each, seed 5" in page
+    assert "25 virtual patients (numbers 100 to 124), 1 day each, seed 5" in page
     assert ORIGIN.command in page
     assert "code c0de" in page
     assert "Simulated patients, not people" in page

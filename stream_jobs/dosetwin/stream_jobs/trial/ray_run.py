@@ -39,7 +39,7 @@ def run_cells(
     """
     with _ray(workers):
         task = ray.remote(num_cpus=1, max_retries=TRIES_AGAIN)(run_cell)
-        hearing = ray.remote(num_cpus=0)(Hearing).remote()
+        hearing: Any = ray.remote(num_cpus=0)(Hearing).remote()
         waiting = list(reversed(cells))
         running: dict[Any, Cell] = {}
         asked: Any = None

@@ -73,11 +73,16 @@ def _lead(result: TrialResult) -> str:
     words = [f"{setting.patients:,} virtual patients (numbers {setting.first_patient} to {last})"]
     if setting.group:
         words.append(f"group {setting.group}")
-    words += [f"{setting.days:g} days each", f"seed {setting.seed}"]
+    words += [f"{days(setting.days)} each", f"seed {setting.seed}"]
     if setting.challenges != ("",):
         words.append("challenge " + ", ".join(name or NONE for name in setting.challenges))
     words += [f"{name}={value}" for name, value in setting.options.items()]
     return ", ".join(words) + ". The same patients, events and noise under every policy."
+
+
+def days(count: float) -> str:
+    """A number of days, in words."""
+    return f"{count:g} day{'' if count == 1 else 's'}"
 
 
 def _tiles(result: TrialResult, challenge: str) -> list[tuple[str, str, bool]]:
@@ -132,6 +137,6 @@ def _reading(page: Page, result: TrialResult) -> None:
             "Differences are paired, and not corrected for the number of comparisons: of 20 that are none, "
             "one may be called better or worse.",
             "Where fewer patients are given, the measure cannot be said of the others (a time to something "
-            "that never happened, for example); the mean is of those alone, and policies may differ in which.",
+            "that never happened, for example); the mean is of those alone; policies may differ in which.",
         ]
     )

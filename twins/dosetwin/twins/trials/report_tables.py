@@ -13,7 +13,8 @@ from dosetwin.twins.trials.trial import Measure
 
 DIGITS = 3
 CSS = """
-table.trial { font-size: .88rem; } table.trial caption { text-align: left; color: var(--soft);
+table.trial { font-size: .88rem; min-width: 34rem; }
+table.trial caption { text-align: left; color: var(--soft);
   font-size: .86rem; padding-bottom: .3rem; }
 table.trial th, table.trial td { vertical-align: top; padding: .4rem .8rem; }
 table.trial th[scope=row] { text-align: left; color: var(--ink); border-bottom: 1px solid var(--line);
