@@ -1,18 +1,19 @@
 """Adults under propofol and remifentanil, second by second: drug, hypnosis, arousal, circulation, monitor.
 
-    U = (Cp_e/C50_p + Cr_e/C50_r) / (1 + a)         BIS = E0 (1 - U^g / (1 + U^g))
+    U = (Cp_e/C50_p + Cr_e/C50_r) / (1 + a)         BIS = E0 / (1 + U^g) + w
     a' = (stimulus / (1 + (Cr_e/C_t)^0.97) - a) / 20 s
 
-The surface is Bouillon's of 2004 (doi:10.1097/00000542-200406000-00006): additive, one slope. An opioid keeps a
-noxious stimulus from being transmitted (the first stage of his hierarchical model), what arrives raises the
-concentrations that are needed (our form: the index cannot leave its range, and a stimulus shows only where it is
-not covered). Kinetics, circulation and people are in the modules `anaesthesia_*`. log C50_p and log resistance
-wander (Ornstein-Uhlenbeck, SD 0.08 with 40 min and 0.05 with 10 min), and so does the index itself at constant
-drug (SD 3 with 1 min): our assumptions.
+The surface is Bouillon's of 2004 (doi:10.1097/00000542-200406000-00006): additive, one slope. An opioid keeps
+a noxious stimulus from being transmitted (the first stage of his hierarchical model); what arrives raises the
+concentrations that are needed (our form: the index cannot leave its range, and a stimulus shows only where it
+is not covered). Kinetics, circulation and people are in the modules `anaesthesia_*`. log C50_p and log
+resistance wander (Ornstein-Uhlenbeck, SD 0.08 with 40 min and 0.05 with 10 min), and so does the index at
+constant drug (w, SD 3 with 1 min): our assumptions.
 
-The monitor shows the mean of the last 15 or 30 s (its two settings) of the index 5-15 s ago, with noise of
-SD 3 that is correlated over 12 s, and artefacts from `anaesthesia_surgery`; it can be late by a minute and more
-while the index moves (Pilge et al., Anesthesiology 2006;104:488, doi:10.1097/00000542-200603000-00016).
+The monitor shows the mean of the last 15 or 30 s (its two settings) of the index 5-15 s ago, with noise of SD
+3 that is correlated over 12 s (our assumption), and artefacts from `anaesthesia_surgery`; it lags by half a
+minute and more while the index moves (Pilge et al., Anesthesiology 2006;104:488,
+doi:10.1097/00000542-200603000-00016).
 """
 
 from __future__ import annotations
@@ -51,8 +52,11 @@ CHANNELS = 7
 
 
 class AnaesthesiaParameters(NamedTuple):
-    """n adults: exact one-second propagators D [2, 5, 5, n], g [2, 5, n] (propofol, remifentanil), V1 [2, n],
-    response and monitor [n] each, circulation, and a random key each."""
+    """n adults, the drugs in the order propofol, remifentanil.
+
+    D [2, 5, 5, n], g [2, 5, n]: exact one-second propagators. V1, C50 [2, n]. Response, monitor and
+    circulation [n] each, and a random key each.
+    """
 
     D: Float[Array, "2 5 5 n"]
     g: Float[Array, "2 5 n"]
@@ -71,8 +75,11 @@ class AnaesthesiaParameters(NamedTuple):
 
 
 class AnaesthesiaState(NamedTuple):
-    """x [2, 5, n]: the states of `anaesthesia_kinetics` a drug (mg, ug). drift [3, n]: log C50, log
-    resistance, index. noise [2, n]: of index and heart rate. history [48, n]: the undisturbed index, newest last."""
+    """What lives on from second to second.
+
+    x [2, 5, n]: the states of `anaesthesia_kinetics` a drug (mg, ug). drift [3, n]: log C50, log resistance,
+    index. noise [2, n]: of the displayed index and heart rate. history [48, n]: the true index, newest last.
+    """
 
     x: Float[Array, "2 5 n"]
     arousal: Float[Array, " n"]
@@ -83,7 +90,7 @@ class AnaesthesiaState(NamedTuple):
 
 
 class AnaesthesiaInputs(NamedTuple):
-    """S seconds: rates [S, 2, n] in mg/min and ug/min, stimulus and lost blood [S, n], C50 factor [n]."""
+    """S seconds: rates [S, 2, n] in mg/min and ug/min, stimulus, fraction of lost blood [S, n]."""
 
     rates_per_min: Float[Array, "S 2 n"]
     stimulus: Float[Array, "S n"]
@@ -94,8 +101,8 @@ class AnaesthesiaTrace(NamedTuple):
     """After each second, [S, n]: the true state, and what devices show (artefacts apart).
 
     True: index `bis`, pressure (mm[Hg]), heart rate (/min), effect-site and plasma concentrations [S, 2, n]
-    (ug/mL, ng/mL), arousal, and the factors of C50 and of resistance that wander [S, 2, n]. Shown: the index and
-    the heart rate of the monitors, the pressure of a cuff and of an arterial line.
+    (ug/mL, ng/mL), arousal, and the factors of C50 and of resistance that wander [S, 2, n]. Shown: the
+    index and the heart rate of the monitors, the pressure of a cuff and of an arterial line.
     """
 
     bis: Float[Array, "S n"]
@@ -185,7 +192,7 @@ def _wandered(x: Array, sd: Array | float, time_s: float, normal: Array) -> Arra
 def advance(
     p: AnaesthesiaParameters, state: AnaesthesiaState, inputs: AnaesthesiaInputs, block: Int[Array, ""] | int
 ) -> tuple[AnaesthesiaState, AnaesthesiaTrace]:
-    """S seconds from `state`; the chance of the `block`-th call is a function of it and each patient's key."""
+    """S seconds from `state`; the chance of a call is a function of `block` and of each patient's key."""
     seconds = inputs.stimulus.shape[0]
     keys = jax.vmap(jax.random.fold_in, (0, None))(p.keys, block)
     normals = jax.vmap(lambda key: jax.random.normal(key, (seconds, CHANNELS)))(keys)
@@ -223,10 +230,13 @@ def advance(
         return moved, (BIS, MAP, HR, effect_site, plasma, arousal, jnp.exp(drift[:2]), *shown)
 
     steps = (inputs.rates_per_min, inputs.stimulus, inputs.loss, normals)
-    last, (BIS, *true, rate, cuff, line, noise) = jax.lax.scan(second, state, steps)
+    last, (BIS, MAP, HR, effect_site, plasma, arousal, wandering, rate, cuff, line, noise) = jax.lax.scan(
+        second, state, steps
+    )
     history = jnp.concatenate([state.history, BIS])
     shown_bis = _averaged(history, p.delay_s, p.average_s, seconds) + noise
-    trace = AnaesthesiaTrace(BIS, *true, shown_bis, rate, cuff, line)
+    true = (BIS, MAP, HR, effect_site, plasma, arousal, wandering)
+    trace = AnaesthesiaTrace(*true, shown_bis, rate, cuff, line)
     return last._replace(history=history[-HISTORY_S:]), trace
 
 

@@ -1,4 +1,4 @@
-"""Blood pressure and heart rate under propofol and remifentanil: Su 2023, three turnover states with feedback.
+"""Blood pressure and heart rate under propofol and remifentanil: Su 2023, turnover with feedback.
 
     DSV = SV* + A_SV    DHR = HR* + A_HR    SV = DSV (1 - HR_SV ln(DHR / HR_a)) (1 + 0.35 n)
     HR = DHR (1 + 0.35 n)    MAP = SV HR TPR (1 + 0.15 n)    R = MAP / MAP_a    n = a / (a + 0.5)
@@ -16,11 +16,11 @@ with Cp, Cr in plasma (ug/mL, ng/mL), k = 0.072 /min, k_a = 0.067 /min, HR_SV = 
 mm[Hg] min/mL. Source: Su et al., Br J Anaesth 2023;131:222, doi:10.1016/j.bja.2023.04.043 (36 volunteers of
 18-70 years); people in `anaesthesia_people`.
 
-Arousal a by a noxious stimulus acts at once on rate, stroke volume and resistance, and through R slowly against
-itself. Size: in 54 surgical patients under both drugs (VitalDB, identified by the authors of
-doi:10.21105/joss.05480 in their documentation) surgery raises the three by 13, 15 and 6 %, which is a = 0.3 here;
-its bound (n) is our assumption. Lost blood takes filling away, SV_0 (1 - 1.5 loss), and resistance wanders: our
-assumptions.
+Arousal a by a noxious stimulus acts at once on rate, stroke volume and resistance, and through R slowly
+against itself. Size: in 54 surgical patients under both drugs (VitalDB, identified by the authors of
+doi:10.21105/joss.05480 in their documentation) surgery raises the three by 13, 15 and 6 %, which is a = 0.3
+here; its bound (n) is our assumption. Lost blood takes filling away, SV_0 (1 - 1.5 loss), and resistance
+wanders: our assumptions.
 """
 
 from __future__ import annotations
@@ -72,8 +72,11 @@ class CirculationState(NamedTuple):
 
 
 class Drive(NamedTuple):
-    """What acts on the circulation during a step, [n] each: plasma concentrations (ug/mL, ng/mL), arousal,
-    lost blood as a fraction of all, and a slow factor on the resistance that is built up."""
+    """What acts on the circulation during a step, [n] each.
+
+    Plasma concentrations (ug/mL, ng/mL), arousal, lost blood as a fraction, a slow factor on built-up
+    resistance.
+    """
 
     Cp: Float[Array, " n"]
     Cr: Float[Array, " n"]

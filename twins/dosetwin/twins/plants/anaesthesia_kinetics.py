@@ -13,8 +13,8 @@ Remifentanil (ug, L, L/min):
     CL1 = 2.6 - 0.0162 (a - 40) + 0.0191 (L - 55)   CL2 = 2.05 - 0.0301 (a - 40)
     CL3 = 0.076 - 0.00113 (a - 40)   ke0 = 0.595 - 0.007 (a - 40) /min
 
-T is on its way from the vein to the heart, lungs and brain (about 20-30 s in an adult; first order with a mean of
-20 s is our assumption): without it the papers' instantaneous mixing puts people to sleep too soon.
+T is on its way from the vein to the heart, lungs and brain (about 20-30 s in an adult; first order with a
+mean of 20 s is our assumption): without it the papers' instantaneous mixing puts people to sleep too soon.
 
 Sources: Schnider et al., Anesthesiology 1998;88:1170, doi:10.1097/00000542-199805000-00006 (24 volunteers of
 26-81 years) and 1999;90:1502, doi:10.1097/00000542-199906000-00003 (ke0); Minto et al., Anesthesiology

@@ -1,29 +1,31 @@
-"""Adults under anaesthesia, each a function of (seed, number) alone: body, kinetics, response, circulation, monitor.
+"""Adults under anaesthesia, each a function of (seed, number) alone: body, kinetics, response, circulation.
 
-Body. Age 18-85 years, even; height 175 (7) cm in men, 161 (7) in women (means: Fryar et al. 2021, Vital Health
-Stat 3(46); spread our assumption); body mass index log-normal, median 26, log-SD 0.15, within 18.5-35 (our
-assumption; James's lean mass, which both kinetic models take, bends beyond).
+Body. Age 18-85 years, even; height 175 (7) cm in men, 161 (7) in women (means: Fryar et al. 2021, Vital
+Health Stat 3(46); spread our assumption); body mass index log-normal, median 26, log-SD 0.15, within 18.5-35
+(our assumption; James's lean mass, which both kinetic models take, bends beyond).
 
 Kinetics. Coefficients of variation as published: Schnider 1998 V1 4.04, V3 14.35, CL1 10.05, CL3 11.79 %
-(V2, CL2 1 %); Minto 1997 CL1 14, V1 26, CL2 36, V2 29, CL3 41, V3 66, ke0 68 %. ke0 of propofol 42 % (not in
-the paper; the value of the simulator of Aubouin-Pairault 2023, doi:10.21105/joss.05480). Volunteers vary less
-than patients: a further log-SD of 0.2 on the clearance of propofol brings the error of Schnider's typical
-concentrations to the median of 20-25 % found in patients (Glen & Servin 2009, Br J Anaesth 102:626,
-doi:10.1093/bja/aep043).
+(V2 and CL2 1 %); Minto 1997 CL1 14, V1 26, CL2 36, V2 29, CL3 41, V3 66, ke0 68 %. ke0 of propofol 42 %
+(not in the paper; the value of the simulator of Aubouin-Pairault 2023, doi:10.21105/joss.05480). Volunteers
+vary less than patients: a further log-SD of 0.2 on the clearance of propofol brings the error of Schnider's
+typical concentrations near the median of 20-25 % found in patients (Glen & Servin 2009, Br J Anaesth
+102:626, doi:10.1093/bja/aep043).
 
 Response. Bouillon 2004 (doi:10.1097/00000542-200406000-00006): C50 of propofol 4.47 ug/mL (CV 18.2 %), of
 remifentanil 19.3 ng/mL (88.8 %), gamma 1.43 (30.4 %), E0 97.4; his volunteers were young, and C50 falls with
-age as the concentration for loss of consciousness does, (2.9 - 0.022 age) of Schnider 1999, relative to 30 years
-and held from 80 on. Transmission of a stimulus: C50 of remifentanil 1.07 x 1.05 ng/mL (CV 26 %), slope 0.97.
+age as the concentration for loss of consciousness does, (2.9 - 0.022 age) ug/mL in Schnider 1999, relative to
+30 years and held from 80 on. Transmission of a stimulus: C50 of remifentanil 1.07 x 1.05 ng/mL (CV 26 %).
 
-Circulation. "volunteers": Su 2023 as published, doi:10.1016/j.bja.2023.04.043. SV_0 82.2 mL, HR_0 56.1 /min,
-TPR_0 0.0163 mm[Hg] min/mL, log-variances 0.0328, 0.0242, 0.0528, covariances SV-TPR -0.0244, TPR-HR -0.0233;
-C_TPR 3.21 ug/mL (log-variance 0.44); E_r -1 (variance 0.449, not above 0: our assumption); s_HR 0.0327, s_SV
-0.0581 mL/ng (variances 0.00382, 0.00868, covariance 0.00329); E_SV -0.154 e^{0.0333 (age - 35)}, held at 70 years
-beyond; E_TPR -0.778, I_HR -0.119 mL/ng, FB 0.661. "surgical": what the authors of doi:10.21105/joss.05480
-re-identified (their documentation, "Disturbance Modelling and Identification") in 54 surgical patients of VitalDB
-(Lee 2022, doi:10.1038/s41597-022-01411-5), whose pressure falls less than volunteers': before induction SV 93.1
-mL, HR 74.7 /min, MAP 102 mm[Hg] with the covariances below; E_TPR -0.03, I_HR -0.097, FB 0.50; the rest as Su.
+Circulation. "volunteers": Su 2023 as published, doi:10.1016/j.bja.2023.04.043. SV_0 82.2 mL, HR_0 56.1
+/min, TPR_0 0.0163 mm[Hg] min/mL, log-variances 0.0328, 0.0242, 0.0528, covariances SV-TPR -0.0244, TPR-HR
+-0.0233; C_TPR 3.21 ug/mL (log-variance 0.44); E_r -1 (variance 0.449, not above 0: our assumption); s_HR
+0.0327, s_SV 0.0581 mL/ng (variances 0.00382, 0.00868, covariance 0.00329); E_SV -0.154 e^{0.0333 (age -
+35)}, held at 70 years beyond (the oldest volunteers); E_TPR -0.778, I_HR -0.119 mL/ng, FB 0.661.
+"surgical": what the authors of doi:10.21105/joss.05480 re-identified (their documentation, "Disturbance
+Modelling and Identification") in 54 surgical patients of VitalDB (Lee 2022,
+doi:10.1038/s41597-022-01411-5), whose pressure falls less than that of volunteers: before induction SV 93.1
+mL, HR 74.7 /min, MAP 102 mm[Hg] with the covariances below; E_TPR -0.03, I_HR -0.097, FB 0.50; the rest as
+Su.
 
 All normal draws are cut at two standard deviations.
 """

@@ -1,13 +1,15 @@
-"""What happens to one patient: intubation, incision, surgery, closure, bleeding, and what disturbs the monitor.
+"""What happens to one patient: intubation, incision, surgery, closure, bleeding, and a disturbed monitor.
 
-A stimulus of 1 is a skin incision; arousal, and what it does, are in `anaesthesia`. Its course follows the
-profile of Struys et al., Anesthesiology 2004;100:640 (doi:10.1097/00000542-200403000-00026): intubation, a quiet
-time, incision, a level that surgery holds, abrupt strong stimuli after low ones and abrupt relief, closure. Its
-times and strengths are drawn here (our assumptions), since one fixed script would be learned by heart.
+The stimulus follows the profile of Struys et al., Anesthesiology 2004;100:640
+(doi:10.1097/00000542-200403000-00026): intubation, a quiet time, incision, a level that surgery holds,
+abrupt strong stimuli after low ones and abrupt relief, closure. Its times and strengths are drawn here,
+since one fixed script would be learned by heart. Its unit is the level of surgery; strengths are such that
+under 3 ng/mL of remifentanil the index moves as in that profile: up by 10 at the level of surgery, by 20-30
+at the strong ones.
 
-Monitor: electrocautery in bursts (index missing, or biased), muscle activity (biased upwards), electrode checks
-(missing). Which of them occur: Dahaba, Anesth Analg 2005;101:765, doi:10.1213/01.ane.0000167269.62966.af; how
-often is our assumption.
+Monitor: electrocautery in bursts (index missing, or biased), muscle activity (biased upwards), electrode
+checks (missing). That they occur: Dahaba, Anesth Analg 2005;101:765,
+doi:10.1213/01.ane.0000167269.62966.af; how often is our assumption.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person or a simple controller keeps of the monitors: the last few values of each patient, as arrays."""
+"""What a person or a simple controller keeps of the monitors: the last few values of each patient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT = 3
 
 
 class Chart:
-    """n patients' newest values: index (a median of the last three, NaN where older than STALE_S), pressure, rate."""
+    """n patients' newest readings: the last three of the index, the last of pressure and heart rate."""
 
     STALE_S = 30.0
 

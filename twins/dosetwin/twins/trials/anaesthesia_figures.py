@@ -1,2 +1,5 @@
 """Placeholder."""
-def figures(outcomes): return {}
+
+
+def figures(outcomes):
+    return {}

@@ -1,12 +1,13 @@
 """By hand, as labels and textbooks say, with an eye on the monitor every minute.
 
-Propofol: 1.5 mg/kg (1 mg/kg over 55 years: the lower half of the label, since remifentanil runs) in portions of 40 mg
-every 10 s (20 mg), after 90 s a portion every half minute while BIS is above 60; then 10, 8 and 6 mg/kg/h for 10 minutes, 10
-minutes and thereafter (Roberts et al., Anaesthesia 1988;43 Suppl:14; label of Diprivan, FDA 2022, section
-"Dosage": two thirds of it over 55 years). Adjusted by the minute: BIS above 60, 0.3 mg/kg and 1 mg/kg/h more; below
-40, 1 mg/kg/h less, at most every two minutes. Remifentanil: 0.2 ug/kg/min (label of Ultiva: 0.05-2; half over 65
-years), less by a quarter while the pressure is below 65, more by a quarter where heart rate or pressure rise by a
-fifth above those before induction, at most every two minutes.
+Propofol: 1.5 mg/kg (1 mg/kg over 55 years: the lower half of the label, since remifentanil runs) in
+portions of 40 mg every 10 s (20 mg), after 90 s a portion every half minute while BIS is above 60; then 10,
+8 and 6 mg/kg/h for 10 minutes, 10 minutes and thereafter (Roberts et al., Anaesthesia 1988;43 Suppl:14;
+label of Diprivan, FDA 2022, section "Dosage": two thirds of it over 55 years). Adjusted by the minute: BIS
+above 60, 0.3 mg/kg and 1 mg/kg/h more; below 40, 1 mg/kg/h less, at most every two minutes. Remifentanil:
+0.2 ug/kg/min (label of Ultiva: 0.05-2; half over 65 years), less by a quarter while the pressure is below
+65, more by a quarter where heart rate or pressure rise by a fifth above those before induction, at most
+every two minutes.
 """
 
 from __future__ import annotations
@@ -58,10 +59,14 @@ class ByHand:
         seen = c.index(at_s)
         self.began_at = at_s if self.began_at is None else self.began_at
         portion = np.where(self.old, 20.0, 40.0)
-        due = np.where(self.old, ELDERLY_INDUCTION_MG_PER_KG, INDUCTION_MG_PER_KG) * c.weight_kg - self.given_mg
+        due = (
+            np.where(self.old, ELDERLY_INDUCTION_MG_PER_KG, INDUCTION_MG_PER_KG) * c.weight_kg - self.given_mg
+        )
         waited = at_s - self.began_at >= PATIENCE_S
         self.asleep_at = np.where(
-            np.isnan(self.asleep_at) & (due <= 0) & ((seen < 60.0) | (waited & np.isnan(seen))), at_s, self.asleep_at
+            np.isnan(self.asleep_at) & (due <= 0) & ((seen < 60.0) | (waited & np.isnan(seen))),
+            at_s,
+            self.asleep_at,
         )
         asleep = ~np.isnan(self.asleep_at)
         again = ~asleep & (due <= 0) & waited & ((at_s - self.began_at) % MORE_EVERY_S < DECISION_S)
@@ -71,7 +76,9 @@ class ByHand:
             self.looked = at_s
             bolus = bolus + self._adjusted(at_s, seen, asleep)
         since = np.where(asleep, at_s - self.asleep_at, 0.0)
-        base = np.select([since < until for until, _ in SCHEME_MG_PER_KG_H], [r for _, r in SCHEME_MG_PER_KG_H])
+        base = np.select(
+            [since < until for until, _ in SCHEME_MG_PER_KG_H], [r for _, r in SCHEME_MG_PER_KG_H]
+        )
         propofol = np.where(asleep, np.clip(base * self.scale + self.shift, 0.0, 20.0), 0.0)
         return rates(propofol * c.weight_kg, self.remifentanil * 60.0 * c.weight_kg, bolus)
 

@@ -1,9 +1,10 @@
-"""What is said of an operation: how long hypnosis was in range, how far off it was, pressure, induction, drugs.
+"""What is said of an operation: time in range, performance error, pressure, induction, drugs.
 
-Judged by the true index, every DECISION_S seconds, and not by the displayed one, which lags and errs. Induction ends
-when the index has come to 60 for half a minute; maintenance is from there (from 15 minutes on where it never came)
-to the end of surgery. Performance error PE = 100 (BIS - 50)/50: MDPE its median, MDAPE the median of |PE|, wobble
-the median of |PE - MDPE| (Varvel et al., J Pharmacokinet Biopharm 1992;20:63, doi:10.1007/BF01143186).
+Judged by the true index, every DECISION_S seconds, and not by the displayed one, which lags and errs.
+Induction ends when the index has come to 60 for half a minute; maintenance is from there (from 15 minutes
+on where it never came) to the end of surgery. Performance error PE = 100 (BIS - 50)/50: MDPE its median,
+MDAPE the median of |PE|, wobble the median of |PE - MDPE| (Varvel et al., J Pharmacokinet Biopharm
+1992;20:63, doi:10.1007/BF01143186).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ MEASURES = (
 def measured(
     plant: OperatingTheatres, elapsed_s: FloatArray, traces: dict[str, FloatArray]
 ) -> dict[str, FloatArray]:
-    """The MEASURES of each patient, [n]; traces [n, T] at `elapsed_s` [T] after the beginning of induction."""
+    """The MEASURES of each patient, [n]; traces [n, T] at `elapsed_s` [T] since induction began."""
     bis, pressure = traces["bis"].astype(np.float64), traces["mean_arterial_pressure"]
     shown = traces["shown_bis"]
     induced = induction_s(elapsed_s, bis)
@@ -82,9 +83,10 @@ def measured(
 
 
 def induction_s(elapsed_s: FloatArray, bis: FloatArray) -> FloatArray:
-    """When the index first was at or below 60 and stayed there for HELD_S, [n]; the end where it never did."""
+    """When the index first was at or below 60 and stayed there for HELD_S, [n]; the end where never."""
     step = elapsed_s[1] - elapsed_s[0]
     held = 1 + int(HELD_S / step)
     below = bis <= HIGH
-    runs = np.lib.stride_tricks.sliding_window_view(below, held, axis=1).all(axis=2)
-    return np.where(runs.any(axis=1), elapsed_s[np.argmax(runs, axis=1)], elapsed_s[-1])
+    runs = np.logical_and.reduce(np.lib.stride_tricks.sliding_window_view(below, held, axis=1), axis=2)
+    first: FloatArray = np.where(runs.any(axis=1), elapsed_s[np.argmax(runs, axis=1)], elapsed_s[-1])
+    return first

@@ -1,15 +1,16 @@
-"""PID of the index by propofol, remifentanil in proportion: the controller that clinical closed loops mostly are.
+"""PID of the index by propofol, remifentanil in proportion: what most clinical closed loops are.
 
     e = BIS - 50     v = W (u_0 + K (e + I + T_d d)),   dI/dt = e / T_i + (u - v) / (W K T_t)
-    u = min(max(v, 0), u_max)     remifentanil = r u m
+    u = min(max(v, 0), W u_max)     remifentanil = r u m
 
-with W the weight, u in mg/h, I the integral, d the derivative of the filtered error (first order, T_d/5, of the
-median of three readings). Anti-windup by back-calculation (T_t = T_i / 4): the integral follows what the pump can
-really do. While no index is displayed the integral rests and the pumps go on at the last unforced rate. A first
-bolus by age opens the induction (a PID alone needs either 5 minutes or a large overshoot), after it the integral
-starts at rest. m in 0.3-1 takes remifentanil back while the pressure is low. Two-drug PID with a fixed ratio:
-Merigo et al., Commun Nonlinear Sci Numer Simul 2019;72:194, doi:10.1016/j.cnsns.2018.12.015; anti-windup: van
-Heusden et al., IFAC Proc 2014;47:6569, doi:10.3182/20140824-6-ZA-1003.01930 (back-calculation does well).
+with W the weight, u in mg/h, I the integral, d the derivative of the filtered error (first order, T_d/5, of
+the median of three readings). Anti-windup by back-calculation (T_t = T_i / 4): the integral follows what
+the pump can really do. While no index is displayed the integral rests and the pumps go on at the last
+unforced rate. A first bolus by age opens the induction (a PID alone needs either 5 minutes or a large
+overshoot), after it the integral starts at rest. m in 0.3-1 takes remifentanil back while the pressure is
+low. Two-drug PID with a fixed ratio: Merigo et al., Commun Nonlinear Sci Numer Simul 2019;72:194,
+doi:10.1016/j.cnsns.2018.12.015; anti-windup: van Heusden et al., IFAC Proc 2014;47:6569,
+doi:10.3182/20140824-6-ZA-1003.01930 (back-calculation does well).
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ SETPOINT = 50.0
 
 @dataclass(frozen=True)
 class Tuning:
-    """gain mg/kg/h a point of the index, times in s, ratio ug of remifentanil a mg of propofol, bolus mg/kg at
-    40 years (less by 1 % a year), ceiling and resting rate mg/kg/h."""
+    """What can be tuned; searched on development patients (numbers 0-39 of seed 2).
+
+    gain mg/kg/h a point of the index, times in s, ratio in ug of remifentanil a mg of propofol, bolus mg/kg
+    at 40 years (less by 1 % a year), ceiling and resting rate mg/kg/h, the pressure (mm[Hg]) below which it
+    is spared.
+    """
 
     gain: float = 0.20
     integral_s: float = 240.0
@@ -46,7 +51,9 @@ class Tuning:
 class PID:
     """A Controller. `windup`: leave the integral alone at the limits, to show what anti-windup is worth."""
 
-    def __init__(self, patients: Sequence[Patient], tuning: Tuning | None = None, windup: bool = False) -> None:
+    def __init__(
+        self, patients: Sequence[Patient], tuning: Tuning | None = None, windup: bool = False
+    ) -> None:
         self.chart, self.tuning, self.windup = Chart(patients), tuning or Tuning(), windup
         n = len(patients)
         self.integral = np.zeros(n)

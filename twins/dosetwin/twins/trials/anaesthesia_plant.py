@@ -1,7 +1,7 @@
-"""Operations in lock-step: n adults with pumps, an index monitor, a cuff or an arterial line, from awake to closure.
+"""Operations in lock-step: n adults with pumps and monitors, from awake to the end of surgery.
 
-A decision is due every DECISION_S seconds from the beginning of induction. The index and the heart rate arrive
-every 5 s, the pressure every 60 s from a cuff (every 5 s with an arterial line).
+A decision is due every DECISION_S seconds from the beginning of induction. The index and the heart rate
+arrive every 5 s, the pressure every 60 s from a cuff (every 5 s with an arterial line).
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ CHOICES: Mapping[str, tuple[str, ...]] = {"announced": ("yes", "no"), "pressure"
 
 
 class OperatingTheatres:
-    """The TrialPlant. `circulation`: whose ("surgical", "volunteers"). Raises DoseTwinError for a challenge or an
-    option it does not know."""
+    """The TrialPlant; `circulation`: whose ("surgical", "volunteers").
+
+    Raises DoseTwinError for a challenge or an option that it does not know.
+    """
 
     def __init__(self, cohort: Cohort, circulation: str = "surgical") -> None:
         self.cohort = cohort
@@ -122,7 +124,9 @@ class OperatingTheatres:
         now = slice(self._second, self._second + DECISION_S)
         delivered = self.pumps.run(orders, lost, DECISION_S)
         inputs = AnaesthesiaInputs(
-            delivered.rates_per_min.astype(np.float32), self._stimulus[now], self._loss[now]
+            *jax.device_put(
+                (delivered.rates_per_min.astype(np.float32), self._stimulus[now], self._loss[now])
+            )
         )
         self.state, trace = advance(self.parameters, self.state, inputs, self._second)
         seen: AnaesthesiaTrace = jax.device_get(trace)
@@ -259,7 +263,8 @@ TRACES = (
 )
 """bis 0-100, true and as displayed (NaN where not); mm[Hg]; /min; ug/mL and ng/mL; mg/h and ug/h.
 
-What does not depend on the policy: stimulus (1 an incision), blood_loss (a fraction), and the factors that wander."""
+What does not depend on the policy: stimulus (1 an incision), blood_loss (a fraction), and the factors that
+wander."""
 
 
 def challenged(given: People, challenge: str) -> People:

@@ -1,7 +1,7 @@
 """Two syringe pumps for each of n patients: what is really delivered, second by second, and what they report.
 
-Limits of a usual pump: 1,200 mL/h at most, steps of 0.1 mL/h and 0.1 mL, propofol 10 mg/mL, remifentanil
-50 ug/mL. A bolus runs at whatever the limit leaves beside the running rate. A rate that was ordered for a time
+Limits of a usual pump: 1,200 mL/h at most, steps of 0.1 mL/h and 0.1 mL, propofol 10 mg/mL, remifentanil 50
+ug/mL. A bolus runs at whatever the limit leaves beside the running rate. A rate that was ordered for a time
 stops after it. Amounts are rounded down.
 """
 
@@ -26,8 +26,11 @@ STEP_ML = 0.1
 
 
 class Delivered(NamedTuple):
-    """What happened in one interval. rates_per_min [S, 2, n]: true. changes: (patient, drug, second, rate an hour)
-    as reported; boluses: (patient, drug, second, amount, seconds)."""
+    """What happened in one interval.
+
+    rates_per_min [S, 2, n]: what really flowed. As reported: `changes` (patient, drug, second, rate an
+    hour) and `boluses` (patient, drug, second, amount, seconds).
+    """
 
     rates_per_min: FloatArray
     changes: list[tuple[int, int, int, float]]

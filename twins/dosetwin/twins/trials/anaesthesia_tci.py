@@ -1,11 +1,12 @@
 """Open-loop target-controlled infusion: the pump that hospitals have, at its usual targets.
 
-Each decision takes the largest rate after which the effect site of the typical patient (Schnider, Minto; the
-covariates as enrolled) would not pass its target: with free response f(h) and unit response g(h) of the effect
-site, u = min over h of (target - f(h)) / g(h), within the pump's limits (Shafer & Gregg, J Pharmacokinet Biopharm
-1992;20:147, doi:10.1007/BF01071000). Targets: propofol 3.5 ug/mL at 40 years, less by 0.8 % of it a year after
-(Schnider 1999: C50 falls by 0.022 of 2.0 ug/mL a year; our rounding), remifentanil 3 ng/mL, as usual for BIS 50
-under surgery (Vereecke et al., Anesthesiology 2013;118:1303 review the surface).
+Each decision takes the largest rate after which the effect site of the typical patient (Schnider, Minto;
+the covariates as enrolled) would not pass its target: with free response f(h) and unit response g(h) of the
+effect site, u = min over h of (target - f(h)) / g(h), within the pump's limits (Shafer & Gregg, J
+Pharmacokinet Biopharm 1992;20:147, doi:10.1007/BF01071000). Targets: propofol 3.5 ug/mL at 40 years, less
+by 0.8 % of it a year after (Schnider 1999: C50 falls by 0.022 of 2.0 ug/mL a year; our rounding),
+remifentanil 3 ng/mL, as usual for BIS 50 under surgery (Vereecke et al., Anesthesiology 2013;118:1303
+review the surface).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ AHEAD = 30
 
 
 class Infusion:
-    """One drug's model, its predicted state x [5, n], and the responses of the effect site over AHEAD steps."""
+    """One drug's model, its predicted state, and the responses of the effect site over AHEAD steps."""
 
     def __init__(self, kinetics: Kinetics, most_per_h: float) -> None:
         self.most_per_min = most_per_h / 60.0
@@ -49,7 +50,8 @@ class Infusion:
         room = (target - (self.free * self.x).sum(1)) / self.unit
         rate = np.clip(room.min(axis=0), 0.0, self.most_per_min)
         self.x = (self.D * self.x[None]).sum(1) + self.g * rate
-        return rate * 60.0
+        per_h: FloatArray = rate * 60.0
+        return per_h
 
 
 class TargetControlled:

@@ -41,7 +41,7 @@ trial = Trial(
     comparators={
         "pid": Comparator(
             _pid,
-            "PID of BIS with anti-windup, remifentanil in proportion (after Merigo 2019), gains searched on our own"
+            "PID of BIS with anti-windup, remifentanil in proportion (after Merigo 2019), searched on"
             " development patients",
         ),
         "tci_fixed": Comparator(_tci, "Target-controlled infusion (Schnider, Minto) at usual targets by age"),
