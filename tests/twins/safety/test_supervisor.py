@@ -327,7 +327,7 @@ def test_one_order_without_room_takes_the_others_with_it() -> None:
 
 
 def test_it_is_lean_enough_for_the_hot_path() -> None:
-    """Calls of Python functions, which do not depend on how fast the machine is: about 40 of them."""
+    """Calls of Python functions, which do not depend on how fast the machine is: about 110 of them."""
     proposal, calm, table = (rate(2.0), bolus(3.0)), situation(), LimitTable(INSULIN)
     review(proposal, calm, table, "glucose")
     calls = 0

@@ -60,7 +60,7 @@ class DoseLedger(msgspec.Struct):
         """Record that the pump ran at `rate_per_h` from `at_s` on."""
         self._report(at_s)
         rates, cumulative = self.rates, self.cumulative
-        if not rates or at_s >= rates[-1][0]:
+        if not rates or (at_s, rate_per_h) >= rates[-1]:
             if rates:
                 since, rate = rates[-1]
                 cumulative.append(cumulative[-1] + rate * (at_s - since) / SECONDS_PER_HOUR)
