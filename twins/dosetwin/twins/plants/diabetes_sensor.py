@@ -64,9 +64,9 @@ def johnson_noise(rng: np.random.Generator, steps: int) -> Floats:
     for j in range(1, knots):
         e[j] = MEMORY * (e[j - 1] + v[j])
     at_knots = XI_MG_DL + LAMBDA_MG_DL * np.sinh((e - GAMMA) / DELTA)
-    j, part = np.divmod(np.arange(steps), every)
+    knot, part = np.divmod(np.arange(steps), every)
     u = part / every
-    before, here, there, after = (at_knots[j + k] for k in range(4))
+    before, here, there, after = (at_knots[knot + k] for k in range(4))
     slope, next_slope = 0.5 * (there - before), 0.5 * (after - here)
     return np.asarray(
         here * (1 + 2 * u) * (1 - u) ** 2
