@@ -85,3 +85,15 @@ def test_a_forbidden_import_is_found(rooms_copy: Path, room: str, statement: str
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"{contract_name(contract)} BROKEN" in result.stdout
     assert f"dosetwin.{room}.intruder" in result.stdout
+
+
+@pytest.mark.parametrize("module", ["policies", "models", "estimators", "therapies", "closed_loop"])
+def test_the_supervisor_imports_nothing_that_it_judges(rooms_copy: Path, module: str) -> None:
+    intruder = rooms_copy / "twins" / "dosetwin" / "twins" / "safety" / "intruder.py"
+    intruder.write_text(f"import dosetwin.twins.{module}\n")
+    try:
+        result = lint(rooms_copy)
+    finally:
+        intruder.unlink()
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{contract_name('supervisor')} BROKEN" in result.stdout

@@ -260,21 +260,23 @@ def _shut(findings: list[Refusal], limit: Limit, value: float, reason: str) -> N
 def _malformed_situation(situation: Situation, quantities: Sequence[str]) -> str:
     """What is no number, or negative where nothing can be, in words; empty in nearly every call."""
     s = situation
-    numbers = [s.now_s, s.failed_s or 0.0, s.announced_s or 0.0, s.proposed_s or 0.0]
-    amounts = [0.0]
+    numbers: list[float | None] = [s.now_s, s.failed_s, s.announced_s, s.proposed_s]
+    amounts: list[float | None] = []
     for quantity in quantities:
         reading = s.readings.get(quantity)
         if reading is not None:
-            numbers += (reading.value, reading.at_s, reading.change or 0.0)
-            amounts += (reading.flat_s, reading.noise or 0.0, reading.spacing_s or 0.0)
-        numbers.append(s.lowest.get(quantity, 0.0))
+            numbers += (reading.value, reading.at_s, reading.change)
+            amounts += (reading.flat_s, reading.noise, reading.spacing_s)
+        numbers.append(s.lowest.get(quantity))
     for state in s.drugs.values():
-        numbers += (state.last_order_s or 0.0, state.reported_s or 0.0)
+        numbers += (state.last_order_s, state.reported_s)
         amounts += (
-            *(state.on_board or 0.0, state.given_24h or 0.0, state.given_4h or 0.0, state.given_1h or 0.0),
-            *(state.given_since_proposal or 0.0, state.current_rate or 0.0, state.basal_rate or 0.0),
+            *(state.on_board, state.given_24h, state.given_4h, state.given_1h),
+            *(state.given_since_proposal, state.current_rate, state.basal_rate),
         )
-    if isfinite(sum(numbers)) and isfinite(sum(amounts)) and min(amounts) >= -ROUNDING:
+    known = [amount for amount in amounts if amount is not None]
+    total = sum([number for number in numbers if number is not None]) + sum(known)
+    if isfinite(total) and min(known, default=0.0) >= -ROUNDING:
         return ""
     return _what_is_malformed(situation, quantities)
 
