@@ -46,8 +46,8 @@ INDEX_NOISE_S = 12.0
 HEART_RATE_SD, HEART_RATE_NOISE_S = 1.5, 20.0
 LINE_SD = 1.5
 """Of an arterial line's pressure, mm[Hg]."""
-HISTORY_S = 48
-"""Longest delay (15 s) and averaging (30 s), and some."""
+HISTORY_S = 64
+"""Longest delay (30 s) and averaging (30 s), and some."""
 CHANNELS = 7
 
 
@@ -78,7 +78,7 @@ class AnaesthesiaState(NamedTuple):
     """What lives on from second to second.
 
     x [2, 5, n]: the states of `anaesthesia_kinetics` a drug (mg, ug). drift [3, n]: log C50, log resistance,
-    index. noise [2, n]: of the displayed index and heart rate. history [48, n]: the true index, newest last.
+    index. noise [2, n]: of the displayed index and heart rate. history [64, n]: the true index, newest last.
     """
 
     x: Float[Array, "2 5 n"]
@@ -86,7 +86,7 @@ class AnaesthesiaState(NamedTuple):
     circulation: CirculationState
     drift: Float[Array, "3 n"]
     noise: Float[Array, "2 n"]
-    history: Float[Array, "48 n"]
+    history: Float[Array, "64 n"]
 
 
 class AnaesthesiaInputs(NamedTuple):

@@ -27,7 +27,8 @@ doi:10.1038/s41597-022-01411-5), whose pressure falls less than that of voluntee
 mL, HR 74.7 /min, MAP 102 mm[Hg] with the covariances below; E_TPR -0.03, I_HR -0.097, FB 0.50; the rest as
 Su.
 
-All normal draws are cut at two standard deviations.
+"difficult" people (see `harder`) respond more differently, with steeper curves, and have a slower, noisier
+monitor than is usual. All normal draws are cut at two standard deviations.
 """
 
 from __future__ import annotations
@@ -147,6 +148,23 @@ def people(numbers: range, seed: int, group: str = "", circulation: str = "surgi
             average_s=np.where(u[3] < 0.5, 15.0, 30.0),
             cuff_bias=3.0 * z[31],
             cuff_sd=4.0 * np.exp(0.2 * z[32]),
+        ),
+    )
+
+
+def harder(given: People) -> People:
+    """The same people, harder to control, for the robustness of policies and not as a likeness of anybody.
+
+    The log-deviation of the propofol C50 doubled (then about the CV of 50 % of Eleveld 2018,
+    doi:10.1016/j.bja.2018.01.018, in a broad population), slopes 1.5 times steeper (towards the 2.69 of Vanluchene
+    2004, doi:10.1097/00000542-200407000-00008), noise 1.5 times larger, 15 s more delay, the long averaging.
+    """
+    r, m = given.response, given.monitor
+    typical = C50_PROPOFOL * age_factor(given.body.age_a)
+    return given._replace(
+        response=r._replace(C50_propofol=r.C50_propofol**2 / typical, gamma=1.5 * r.gamma),
+        monitor=m._replace(
+            index_sd=1.5 * m.index_sd, delay_s=m.delay_s + 15.0, average_s=np.full_like(m.average_s, 30.0)
         ),
     )
 

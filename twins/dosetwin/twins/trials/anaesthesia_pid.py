@@ -38,14 +38,14 @@ class Tuning:
     is spared.
     """
 
-    gain: float = 0.20
+    gain: float = 0.13
     integral_s: float = 240.0
-    derivative_s: float = 15.0
+    derivative_s: float = 70.0
     ratio: float = 1.0
-    bolus_mg_per_kg: float = 1.0
+    bolus_mg_per_kg: float = 0.7
     resting_mg_per_kg_h: float = 5.0
     ceiling_mg_per_kg_h: float = 30.0
-    low_pressure: float = 70.0
+    low_pressure: float = 75.0
 
 
 class PID:

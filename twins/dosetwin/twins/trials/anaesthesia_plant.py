@@ -24,7 +24,7 @@ from dosetwin.twins.plants.anaesthesia import (
     initial,
     parameters,
 )
-from dosetwin.twins.plants.anaesthesia_people import People, people
+from dosetwin.twins.plants.anaesthesia_people import People, harder, people
 from dosetwin.twins.plants.anaesthesia_surgery import Surgery, surgery
 from dosetwin.twins.trials.anaesthesia_measures import measured
 from dosetwin.twins.trials.anaesthesia_pump import DRUGS, Delivered, Pumps
@@ -40,6 +40,7 @@ BEGINS_AT_S = 1_767_254_400.0
 """2026-01-01 08:00 UTC: any event time would do."""
 LOST_SHARE = 0.10
 WRONG_WEIGHT = 0.25
+DIFFICULT_STIMULI = 1.5
 CHALLENGES: Mapping[str, str] = {
     "wrong_weight": "the weight on the chart is 25 % too high or too low, half of the patients each",
     "clearance_plus_30": "both drugs are cleared 30 % faster",
@@ -60,18 +61,20 @@ CHOICES: Mapping[str, tuple[str, ...]] = {"announced": ("yes", "no"), "pressure"
 
 
 class OperatingTheatres:
-    """The TrialPlant; `circulation`: whose ("surgical", "volunteers").
+    """The TrialPlant.
 
-    Raises DoseTwinError for a challenge or an option that it does not know.
+    `circulation`: whose ("surgical", "volunteers"). `difficult`: the people of `harder`, and stimuli
+    DIFFICULT_STIMULI times as strong. Raises DoseTwinError for a challenge or an option it does not know.
     """
 
-    def __init__(self, cohort: Cohort, circulation: str = "surgical") -> None:
+    def __init__(self, cohort: Cohort, circulation: str = "surgical", difficult: bool = False) -> None:
         self.cohort = cohort
         self.options = {name: cohort.options.get(name, values[0]) for name, values in CHOICES.items()}
         self._check()
         n, seed = len(cohort.numbers), cohort.seed
         self.decisions = max(1, round(cohort.days * 86_400.0 / DECISION_S))
-        self.people = challenged(people(cohort.numbers, seed, cohort.group, circulation), cohort.challenge)
+        drawn = people(cohort.numbers, seed, cohort.group, circulation)
+        self.people = challenged(harder(drawn) if difficult else drawn, cohort.challenge)
         self.patients = tuple(self._enrolled(i) for i in range(n))
         self.at_s = BEGINS_AT_S
         self.end_s = BEGINS_AT_S + self.decisions * DECISION_S
@@ -83,7 +86,8 @@ class OperatingTheatres:
         self.parameters = parameters(self.people, cohort.numbers, seed)
         self.state = initial(self.parameters)
         self.pumps = Pumps(n, gain=0.9 if cohort.challenge == "pump_minus_10" else 1.0)
-        self._stimulus = self._by_second([one.stimulus for one in self.surgeries])
+        strength = DIFFICULT_STIMULI if difficult else 1.0
+        self._stimulus = self._by_second([strength * one.stimulus for one in self.surgeries])
         self._loss = self._by_second([one.loss for one in self.surgeries])
         self._bias = self._by_second([self._without_index(one, k) for k, one in self._numbered()])
         self._lost = np.zeros((self.decisions, 2, n), bool)

@@ -23,6 +23,11 @@ def volunteers(cohort: Cohort) -> TrialPlant:
     return OperatingTheatres(cohort, "volunteers")
 
 
+def difficult(cohort: Cohort) -> TrialPlant:
+    """Surgical patients who are harder to control than is usual: spread, slopes, stimuli, monitor."""
+    return OperatingTheatres(cohort, "surgical", difficult=True)
+
+
 def _pid(patients: tuple[Patient, ...], seed: int) -> Controller:
     return PID(patients)
 
@@ -37,7 +42,7 @@ def _by_hand(patients: tuple[Patient, ...], seed: int) -> Controller:
 
 trial = Trial(
     therapy="propofol",
-    plants={"surgical": surgical, "volunteers": volunteers},
+    plants={"surgical": surgical, "volunteers": volunteers, "difficult": difficult},
     comparators={
         "pid": Comparator(
             _pid,
