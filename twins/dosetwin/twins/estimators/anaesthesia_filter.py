@@ -4,9 +4,10 @@ The index is the response surface of the effect sites behind three equal lags (a
 monitors average over 15-30 s and lag behind), plus what a noxious stimulus S, weakened by the opioid, adds to
 it, plus a persisting and a white error:
 
-    reading = B3 + S w(R_E) + NB + white.
+    reading = B3 + (S + SL) w(R_E) + NB + white.
 
-S is an unknown input with a sparse prior: it fades, wanders a little, and jumps. Whether a reading speaks for a jump,
+S is an unknown input with a sparse prior: it fades, wanders a little, and jumps; so does SL, the level that surgery
+holds, but slower and less. Whether a reading speaks for a jump,
 for an artefact (diathermy, muscle) or for neither is a question of three densities of the innovation z of variance V:
 
     p_0 N(z; 0, V),    p_J N(z; 0, V + J^2),    p_A / 100,        p_J = 1 - exp(-hazard x time since the last round)
@@ -37,7 +38,7 @@ from dosetwin.twins.models import effect_site_kinetics as kinetics
 HUBER = 3.0
 _ARTEFACT_DENSITY = 1.0 / 100.0
 _DRIFTING = tuple(row.DRIFT_PER_SQRT_HOUR)
-_NOISE_ROWS = (row.S, row.NB, row.DM, row.DH, *_DRIFTING)
+_NOISE_ROWS = (row.S, row.SL, row.NB, row.DM, row.DH, *_DRIFTING)
 
 Ensemble = Float[Array, "rows members patients"]
 Members = Float[Array, "members patients"]
@@ -104,7 +105,7 @@ def unstimulated_index(x: Ensemble, propofol: Members, remifentanil: Members) ->
 
 def felt(x: Ensemble) -> Members:
     """What the stimulus adds to the index, in points, past the opioid."""
-    return x[row.S] * response.weakening(x[row.RE], jnp.exp(x[row.C50S]))
+    return (x[row.S] + x[row.SL]) * response.weakening(x[row.RE], jnp.exp(x[row.C50S]))
 
 
 def propagate(x: Ensemble, ask: Round) -> Ensemble:
@@ -132,6 +133,7 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
     for k, (r, sd, time) in enumerate(
         (
             (row.S, row.STIMULUS_SD, row.STIMULUS_TIME_MIN),
+            (row.SL, row.LEVEL_SD, row.LEVEL_TIME_MIN),
             (row.NB, row.INDEX_ERROR_SD, row.INDEX_ERROR_TIME_MIN),
             (row.DM, row.PRESSURE_DRIFT_SD, row.CIRCULATION_DRIFT_TIME_MIN),
             (row.DH, row.HEART_RATE_DRIFT_SD, row.CIRCULATION_DRIFT_TIME_MIN),
@@ -143,7 +145,7 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
         [jnp.stack([*propofol, *remifentanil, *lags, *wandering]), x[row.FIRST_PARAMETER :]]
     )
     drift = jnp.asarray(tuple(row.DRIFT_PER_SQRT_HOUR.values()), jnp.float32)[:, None, None]
-    moved = moved.at[jnp.asarray(_DRIFTING)].add(drift * jnp.sqrt(h / 60.0) * noise[4:])
+    moved = moved.at[jnp.asarray(_DRIFTING)].add(drift * jnp.sqrt(h / 60.0) * noise[5:])
     return _bounded(moved)
 
 
@@ -236,10 +238,11 @@ def update(x: Ensemble, ask: Round) -> tuple[Ensemble, Expected]:
     jumped = _density(z, bis_sd**2 + row.JUMP_SD**2) * jump
     artefact = _ARTEFACT_DENSITY * row.ARTEFACT_PROBABILITY
     total = calm + jumped + artefact
-    xi = _noise(ask.key, (row.C50S,), members)[0]
-    xi = (xi - xi.mean(0)) * jnp.where(read, jnp.sqrt(jumped / total) * row.JUMP_SD, 0.0)
+    xi = _noise(ask.key, (row.C50S, row.E0), members)
+    xi = (xi - xi.mean(1, keepdims=True)) * jnp.where(read, jnp.sqrt(jumped / total), 0.0)
     through = response.weakening(x[row.RE], jnp.exp(x[row.C50S])).mean(0)
-    x = x.at[row.S].add(xi / through)
+    x = x.at[row.S].add(row.JUMP_SD * xi[0] / through)
+    x = x.at[row.SL].add(row.LEVEL_JUMP_SD * xi[1] / through)
     one = jnp.ones_like(z)
     x = _updated(x, predicted_index(x), ask.bis, row.INDEX_WHITE_SD, row.GAIN_INDEX, 1.0 - artefact / total)
     x = _updated(x, predicted_pressure(x), ask.pressure, row.PRESSURE_WHITE_SD, row.GAIN_PRESSURE, one)

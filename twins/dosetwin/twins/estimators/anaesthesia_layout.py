@@ -19,30 +19,33 @@ R1, R2, R3, RE, RM = range(5, 10)
 """Remifentanil, the same."""
 B1, B2, B3 = range(10, 13)
 """The index on its way through the monitor (`anaesthesia_filter`)."""
-S, NB, DM, DH = range(13, 17)
-"""Noxious stimulus (index points without opioid), persisting error of the index, slow log-drift of MAP and HR."""
-CLP, V1P, V2P, V3P, Q2P, Q3P, KEP, KMP = range(17, 25)
-CLR, V1R, V2R, V3R, Q2R, Q3R, KER, KMR = range(25, 33)
+S, SL, NB, DM, DH = range(13, 18)
+"""Noxious stimulus that comes and goes, and the level that surgery holds (index points without opioid); persisting
+error of the index, slow log-drift of MAP and HR."""
+CLP, V1P, V2P, V3P, Q2P, Q3P, KEP, KMP = range(18, 26)
+CLR, V1R, V2R, V3R, Q2R, Q3R, KER, KMR = range(26, 34)
 """Logarithms of the kinetics of propofol and remifentanil (L/min, L, 1/min)."""
-C50P, C50R, ALPHA, GAMMA, TAU = range(33, 38)
+C50P, C50R, ALPHA, GAMMA, TAU = range(34, 39)
 """Logarithms of what makes the index, and of its delay (min)."""
-E0: Final = 38
+E0: Final = 39
 """Index awake (not a logarithm)."""
-MAP0, EP, KP, ER, KR = range(39, 44)
-HR0, FR = range(44, 46)
+MAP0, EP, KP, ER, KR = range(40, 45)
+HR0, FR = range(45, 47)
 """Logarithms of awake pressure and heart rate, and of what the drugs do to them."""
-A, B = 46, 47
+A, B = 47, 48
 """Relative rise of MAP and of HR, in %, for each index point of a stimulus (not logarithms)."""
-C50S: Final = 48
+C50S: Final = 49
 """Logarithm of the remifentanil that lets half of a stimulus through."""
-ROWS: Final = 49
+ROWS: Final = 50
 SIZE: Final = ROWS * MEMBERS
 FIRST_PARAMETER: Final = CLP
 
-STIMULUS_TIME_MIN, STIMULUS_SD = 6.0, 3.0
+STIMULUS_TIME_MIN, STIMULUS_SD = 4.0, 3.0
 """A stimulus fades with this time constant; between jumps it wanders with this standard deviation."""
-JUMP_SD, JUMPS_PER_MIN = 14.0, 1.0 / 8.0
-"""Size (index points) and hazard of a jump that nobody announced."""
+LEVEL_TIME_MIN, LEVEL_SD = 30.0, 6.0
+"""The same of the level that surgery holds."""
+JUMP_SD, LEVEL_JUMP_SD, JUMPS_PER_MIN = 14.0, 5.0, 1.0 / 8.0
+"""Sizes (index points) and hazard of a jump of both that nobody announced."""
 INDEX_ERROR_SD, INDEX_ERROR_TIME_MIN, INDEX_WHITE_SD = 3.0, 0.5, 2.5
 ARTEFACT_PROBABILITY = 0.005
 PRESSURE_DRIFT_SD, HEART_RATE_DRIFT_SD, CIRCULATION_DRIFT_TIME_MIN = 0.07, 0.07, 15.0
@@ -76,6 +79,7 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
     **dict.fromkeys((R1, R2, R3, RE, RM), (0.0, 300.0)),
     **dict.fromkeys((B1, B2, B3), (0.0, 100.0)),
     S: (-25.0, 70.0),
+    SL: (-20.0, 40.0),
     NB: (-15.0, 15.0),
     DM: (-0.4, 0.4),
     DH: (-0.4, 0.4),
@@ -95,7 +99,7 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
 LOWER = _rows({row: low for row, (low, _) in _BOUNDS.items()}, -np.inf)
 UPPER = _rows({row: high for row, (_, high) in _BOUNDS.items()}, np.inf)
 
-_INDEX = (*range(P1, P3 + 1), PE, PM, RE, B1, B2, B3, S, NB)
+_INDEX = (*range(P1, P3 + 1), PE, PM, RE, B1, B2, B3, S, SL, NB)
 _INDEX_PARAMETERS = (CLP, V1P, V2P, V3P, Q2P, Q3P, KEP, C50P, C50R, ALPHA, GAMMA, TAU, E0)
 _PRESSURE_PARAMETERS = (MAP0, EP, KP, ER, KR, KMP, KMR, A)
 _HEART_RATE_PARAMETERS = (HR0, FR, KMR, B)

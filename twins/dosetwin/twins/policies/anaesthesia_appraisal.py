@@ -16,6 +16,7 @@ from dosetwin.twins.policies import anaesthesia_forecast as horizon
 from dosetwin.twins.policies.anaesthesia_orders import CANDIDATES, order_codes, orders
 from dosetwin.twins.policies.anaesthesia_reason import Said, reasons, would_change
 from dosetwin.twins.policies.anaesthesia_targets import (
+    AHEAD_S,
     BLIND_AFTER_S,
     PROPOFOL_INCREMENT_MG_H,
     REMIFENTANIL_INCREMENT_UG_H,
@@ -47,6 +48,8 @@ class Present(NamedTuple):
     index_age_s: FloatArray
     """Since the newest index; infinity where there is none."""
     ended: npt.NDArray[np.bool_]
+    coming: FloatArray
+    """Strength of a stimulus that was announced for the next minutes, 0 where there is none."""
     targets: AnaesthesiaTargets
 
     @classmethod
@@ -67,6 +70,7 @@ class Present(NamedTuple):
             np.where(np.isfinite(since), at - since, np.inf),
             np.where(np.isfinite(read), at - read, np.inf),
             np.array([twin.ended_s <= now for twin, now in zip(twins, at_s, strict=True)], bool),
+            np.array([twin.stimuli.coming(now, now + AHEAD_S) for twin, now in zip(twins, at_s, strict=True)], float),
             anaesthesia_targets([twin.targets for twin in twins]),
         )
 
@@ -91,6 +95,7 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
         *(aims.goal, aims.low, aims.high, aims.pressure_low, aims.heart_rate_low),
         *np.broadcast_to(increments[:, None] / 60.0, (2, n)),
         aims.risk_below_30,
+        present.coming,
     ]
     made = _in_batches(ensembles, np.stack(per_patient).astype(np.float32))
     count = len(CANDIDATES)
@@ -115,7 +120,7 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
     members = made.members  # [5, times, members, n]
     bands = _quantiles(members, QUANTILES)  # [5, quantiles, times, n]
     now = _now(x)
-    stimulus = np.median(x[:, row.S] / (1.0 + x[:, row.RE] / np.exp(x[:, row.C50S])), axis=1)
+    stimulus = np.median((x[:, row.S] + x[:, row.SL]) / (1.0 + x[:, row.RE] / np.exp(x[:, row.C50S])), axis=1)
     middle = bands[:, 2]
     target = flat(made.target_p)[best, who], flat(made.target_r)[best, who]
     said = Said(
@@ -194,7 +199,7 @@ def _in_batches(ensembles: npt.NDArray[np.float32], asked: FloatArray) -> horizo
 def _now(x: npt.NDArray[np.float32]) -> dict[str, FloatArray]:
     """[n, 3] median, 5 % and 95 % of the index as it is behind the monitor."""
     through = 1.0 / (1.0 + x[:, row.RE] / np.exp(x[:, row.C50S]))
-    index = np.clip(x[:, row.B3] + x[:, row.S] * through, 0.0, 100.0)
+    index = np.clip(x[:, row.B3] + (x[:, row.S] + x[:, row.SL]) * through, 0.0, 100.0)
     return {"bis": _three(index)}
 
 
@@ -211,7 +216,7 @@ def _estimates(x: npt.NDArray[np.float32]) -> dict[str, tuple[str, FloatArray]]:
         "propofol_clearance": ("L/min", np.exp(x[:, row.CLP])),
         "awake_pressure": ("mm[Hg]", np.exp(x[:, row.MAP0])),
         "awake_heart_rate": ("/min", np.exp(x[:, row.HR0])),
-        "stimulus": ("1", x[:, row.S]),
+        "stimulus": ("1", x[:, row.S] + x[:, row.SL]),
     }
     made = {"bis": ("1", _now(x)["bis"])}
     made.update({name: (unit, _three(v)) for name, (unit, v) in members.items()})

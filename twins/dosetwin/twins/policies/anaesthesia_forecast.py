@@ -10,10 +10,13 @@ one free response and one step response s, superposed:
 Propofol's targets are multiples of the concentration that would put the index on its goal (geometric mean over members,
 with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it runs.
 
+The chance of an index below 30 is what a candidate risks even if propofol is stopped after its first rate: what comes
+later can still be changed, and is in the cost.
+
 Cost of a candidate, less is better; means over members (and over times in the horizon), then again at equilibrium of the
 effect sites at the end of the horizon:
 
-    huber((BIS - goal)/10) + w_m softplus((MAP_low + 3 - MAP)/4) + w_h softplus((HR_low - HR)/3)
+    huber((BIS - goal)/10) + w_m (sigmoid((MAP_low + 2.5 - MAP)/2) + 0.3 softplus((MAP_low - 3 - MAP)/4)) + w_h softplus((HR_low - HR)/3)
         + w_t (1 - P(tolerates laryngoscopy)) + w_d drug + w_u moves.
 
 The weights are our assumption (`WEIGHTS`).
@@ -30,7 +33,6 @@ from jaxtyping import Array, Float
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_filter import (
     Ensemble,
-    felt,
     propofol_rates,
     remifentanil_rates,
     unstimulated_index,
@@ -48,23 +50,22 @@ AT: Final = (1, 3, 5, 7, 9, 11, 13)
 AT_S: Final = tuple((k + 1) * STEP_MIN * 60.0 for k in AT)
 EARLY: Final = 5
 """The step at whose end a target is first to be met: two minutes."""
-PROPOFOL: Final = (0.0, 0.5, 0.7, 0.82, 0.91, 1.0, 1.09, 1.2, 1.4, 1.7)
-REMIFENTANIL_NG_ML: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.5, 7.5)
-LASTING: Final = 0.4
-"""Share of a stimulus that equilibrium is judged with."""
+PROPOFOL: Final = (0.0, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.6)
+REMIFENTANIL_NG_ML: Final = (0.0, 1.0, 2.0, 3.0, 4.5, 6.5)
+LASTING: Final = 0.3
+"""Share of a stimulus that equilibrium, and the risk of going too deep, are judged with: it may end at any time."""
+STIRRED: Final = 25.0
+"""Index points (without opioid) by which every other member is stirred at equilibrium: surgery goes on."""
 TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
 
 
 class Weights(NamedTuple):
-    """Weights of the cost's terms in the order of `TERMS`, and of equilibrium against the horizon."""
+    """Weights of the cost's terms in the order of `TERMS`: within the horizon, and at its equilibrium."""
 
-    index: float = 1.0
-    pressure: float = 0.8
-    heart_rate: float = 0.4
-    tolerance: float = 0.4
+    soon: tuple[float, float, float, float] = (1.5, 1.3, 0.3, 0.1)
+    then: tuple[float, float, float, float] = (1.0, 1.3, 0.3, 0.8)
     drug: float = 0.05
     moves: float = 0.03
-    equilibrium: float = 1.0
 
 
 WEIGHTS: Final = Weights()
@@ -92,11 +93,14 @@ class Ask(NamedTuple):
     increment_p: PerPatient
     increment_r: PerPatient
     risk_below_30: PerPatient
+    coming: PerPatient
+    """Strength of a stimulus that was announced for the next minutes."""
 
 
 class Forecasts(NamedTuple):
     """All candidates of a batch: [remifentanil moves, propofol moves, patients] (terms first), and the best one's
-    trajectories [quantity, time, member, patient] (BIS, MAP, HR, propofol, remifentanil at their effect sites)."""
+    trajectories [quantity, time, member, patient] (BIS, MAP, HR, propofol, remifentanil at their effect sites).
+    """
 
     cost: Array
     terms: Array
@@ -144,12 +148,15 @@ def _reach(x: kinetics.Kinetics, k: kinetics.RateConstants) -> _Reach:
 
 class _Moves(NamedTuple):
     """Rates (per min) [options, patients] and, per member, the concentrations they lead to at `AT`
-    [options, times, members, patients]."""
+    [options, times, members, patients].
+    """
 
     first: Array
     second: Array
     E: Array
     M: Array
+    stopped: Array
+    """The brain's, if nothing follows the first rate."""
 
 
 def _moves(
@@ -158,8 +165,10 @@ def _moves(
     running: PerPatient,
     highest: PerPatient,
     increment: PerPatient,
+    *,
+    gentle: bool = False,
 ) -> _Moves:
-    """Option 0 holds the pump as it runs; the others go to `target` [options - 1, patients]."""
+    """Option 0 holds the pump as it runs; the others go to `target` [options - 1, patients], gently with one rate."""
     late = STEPS
     early = EARLY + 1
     F1, F2 = reach.free_E[early].mean(0), reach.free_E[late].mean(0)
@@ -168,6 +177,8 @@ def _moves(
     G21, G22 = s[late] - s[late - FIRST_MOVE], s[late - FIRST_MOVE]
     det = G11 * G22 - G12 * G21
     first = ((target - F1) * G22 - (target - F2) * G12) / det
+    if gentle:
+        first = (target - F2) / (G21 + G22)
     first = jnp.clip(first, 0.0, highest)
     first = jnp.floor(first / increment + 1e-3) * increment
     second = jnp.clip((target - F2 - G21 * first) / G22, 0.0, highest)
@@ -180,13 +191,18 @@ def _moves(
         a, b = step[at] - step[before], step[before]
         return free[at] + first[:, None, None] * a + second[:, None, None] * b
 
-    return _Moves(first, second, under(reach.free_E, reach.step_E), under(reach.free_M, reach.step_M))
+    stopped = reach.free_E[at] + first[:, None, None] * (reach.step_E[at] - reach.step_E[before])
+    return _Moves(
+        first, second, under(reach.free_E, reach.step_E), under(reach.free_M, reach.step_M), stopped
+    )
 
 
 def _needed(x: Ensemble, goal: PerPatient, C_r: Array) -> Array:
     """Effect-site propofol (ug/mL) that puts the index on `goal` beside remifentanil `C_r` [..., patients]:
-    geometric mean over members."""
-    aim = jnp.clip(goal - 0.8 * felt(x), 20.0, x[row.E0] - 5.0)
+    geometric mean over members.
+    """
+    still = (0.5 * x[row.S] + x[row.SL]) * response.weakening(C_r[..., None, :], jnp.exp(x[row.C50S]))
+    aim = jnp.clip(goal - still, 20.0, x[row.E0] - 5.0)
     U = jnp.exp(jnp.log(x[row.E0] / aim - 1.0) / jnp.exp(x[row.GAMMA]))
     r = C_r[..., None, :] / jnp.exp(x[row.C50R])
     p = jnp.maximum((U - r) / (1.0 + jnp.exp(x[row.ALPHA]) * r), 0.05)
@@ -199,10 +215,10 @@ def _huber(d: Array) -> Array:
 
 
 def _effects(
-    x: Ensemble, P: Array, R: Array, P_M: Array, R_M: Array, lasting: Array
+    x: Ensemble, P: Array, R: Array, P_M: Array, R_M: Array, lasting: Array, stirred: Array | float = 0.0
 ) -> tuple[Array, Array, Array]:
     """Index, MAP and HR [..., members, patients] of concentrations, with a share of the stimulus left."""
-    s = x[row.S] * lasting * response.weakening(R, jnp.exp(x[row.C50S]))
+    s = (x[row.S] * lasting + x[row.SL] + stirred) * response.weakening(R, jnp.exp(x[row.C50S]))
     index = jnp.clip(unstimulated_index(x, P, R) + s, 0.0, 100.0)
     left = circulation.pressure_factor(P_M, R_M, *(jnp.exp(x[r]) for r in (row.KP, row.KR, row.EP, row.ER)))
     drift = jnp.sqrt(lasting)
@@ -220,9 +236,10 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
     hypnotic = _reach(kinetics.Kinetics(*x[row.P1 : row.PM + 1]), propofol_rates(x))
     opioid = _reach(kinetics.Kinetics(*x[row.R1 : row.RM + 1]), remifentanil_rates(x))
     wish_r = jnp.minimum(jnp.asarray(REMIFENTANIL_NG_ML)[:, None], ask.ceiling_r)
-    of_r = _moves(opioid, wish_r, ask.running_r, ask.highest_r, ask.increment_r)
+    of_r = _moves(opioid, wish_r, ask.running_r, ask.highest_r, ask.increment_r, gentle=True)
     target_r = jnp.concatenate([of_r.E[:1, -1].mean(1), wish_r])
     fade = jnp.exp(-jnp.asarray(AT_S) / 60.0 / row.STIMULUS_TIME_MIN)[:, None, None]
+    stirred = STIRRED * (1.0 + ask.coming) * (jnp.arange(members) % 2)[:, None]
 
     def beside(one: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, ...]:
         first_r, second_r, R, R_M, aim_r = one
@@ -230,16 +247,20 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         wish = jnp.minimum(wish, ask.ceiling_p)
         of_p = _moves(hypnotic, wish, ask.running_p, ask.highest_p, ask.increment_p)
         P, P_M = of_p.E, of_p.M
+        through = response.weakening(R, jnp.exp(x[row.C50S]))
         index, pressure, heart = _effects(x, P, R, P_M, R_M, fade)
         end_index, end_pressure, end_heart = _effects(
-            x, P[:, -1], R[-1], P[:, -1], R[-1], jnp.float32(LASTING)
+            x, P[:, -1], R[-1], P[:, -1], R[-1], jnp.float32(LASTING), stirred
         )
 
         def costs(b: Array, m: Array, h: Array, p: Array, r: Array) -> list[Array]:
             axes = tuple(range(1, b.ndim - 1))
             return [
                 _huber((b - ask.goal) / 10.0).mean(axes),
-                jax.nn.softplus((ask.pressure_low + 3.0 - m) / 4.0).mean(axes),
+                (
+                    jax.nn.sigmoid((ask.pressure_low + 2.5 - m) / 2.0)
+                    + 0.3 * jax.nn.softplus((ask.pressure_low - 3.0 - m) / 4.0)
+                ).mean(axes),
                 jax.nn.softplus((ask.heart_rate_low - h) / 3.0).mean(axes),
                 (1.0 - response.tolerance_of_laryngoscopy(p, r)).mean(axes),
             ]
@@ -250,16 +271,17 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         moved = jnp.abs(jnp.log((of_p.first + 0.02 * ask.highest_p) / (ask.running_p + 0.02 * ask.highest_p)))
         moved += jnp.abs(jnp.log((first_r + 0.02 * ask.highest_r) / (ask.running_r + 0.02 * ask.highest_r)))
         terms = jnp.stack(
-            [w * (a + weights.equilibrium * b) for w, a, b in zip(weights[:4], soon, then, strict=True)]
+            [v * a + w * b for v, w, a, b in zip(weights.soon, weights.then, soon, then, strict=True)]
             + [weights.drug * drug, weights.moves * moved]
         )
         least = jnp.stack([index.min(1), pressure.min(1), heart.min(1)])
         mean = least.mean(2)
+        undone = (unstimulated_index(x, of_p.stopped, R) + (LASTING * x[row.S] + x[row.SL]) * through).min(1)
         lowest = mean - 1.645 * least.std(2)
         return (
             terms,
             ((index >= ask.low) & (index <= ask.high)).mean((1, 2)),
-            (least[0] < 30.0).mean(1),
+            (undone < 30.0).mean(1),
             (index[:, 2:] > ask.high).mean((1, 2)),
             (least[1] < ask.pressure_low).mean(1),
             (least[2] < 40.0).mean(1),

@@ -34,6 +34,8 @@ elderly; both are faster than this."""
 REMIFENTANIL_UG_KG_MIN: Final = (0.5, 0.25)
 """The same for remifentanil. Label (Ultiva, section 2.2): 0.5-1 ug/kg/min at induction, maintenance 0.05-2 ug/kg/min;
 half of the starting dose in people over 65."""
+AHEAD_S: Final = 180.0
+"""A stimulus that was announced for this far ahead is prepared for."""
 BLIND_AFTER_S: Final = 60.0
 """With no index for this long, propofol is not raised above what the twin says it is: our assumption."""
 
