@@ -83,6 +83,8 @@ def test_defaults_are_the_trials_and_all_is_none_and_each() -> None:
     assert plan.challenges == ("", "slow")
     words = command(plan)
     assert words.startswith(f"dosetwin trial {WARD}:trial --plant ward --patients 20 --days 2 --seed 0")
+    third = make_plan(TrialRequest(f"{WARD}:trial", days=1 / 3), trial)
+    assert f"--days {1 / 3!r} " in command(third)
     assert words.endswith("--challenge none --challenge slow --option pace_s=0")
 
 

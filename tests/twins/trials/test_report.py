@@ -119,7 +119,7 @@ def test_tables_give_mean_interval_worst_and_whether_the_difference_is_one() -> 
     assert f"worst {summary.worst:.1f} (patient {100 + summary.worst_index})" in page
     assert "<b>-8.00</b>" in page
     assert "▼ worse" in page
-    assert "= no difference shown" in page
+    assert "○ no difference shown" in page
     assert "of no patient" in page
 
 

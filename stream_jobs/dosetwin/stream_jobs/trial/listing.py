@@ -12,7 +12,7 @@ from dosetwin.stream_jobs.trial.source import find_trial
 from dosetwin.twins import trials
 from dosetwin.twins.diagnostics.report_page import number
 from dosetwin.twins.therapies import therapy_ids
-from dosetwin.twins.trials.result import NONE, TrialResult
+from dosetwin.twins.trials.result import NONE, TrialResult, lifetime
 from dosetwin.twins.trials.trial import Trial
 
 
@@ -29,13 +29,20 @@ def list_trials(source: str | None, console: Console | None = None) -> None:
         _describe(find_trial(source), out)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("therapy", "plants", "policies", "challenges", "days"):
+    for heading in ("therapy", "plants", "policies", "challenges", "lasts"):
         table.add_column(heading, overflow="fold")
     for name in trial_ids():
         trial = find_trial(name)
-        policies = ", ".join((TWIN_POLICY, *trial.comparators))
-        challenges = ", ".join(trial.challenges) or "-"
-        table.add_row(name, ", ".join(trial.plants), policies, challenges, f"{trial.default_days:g}")
+        policies = "\n".join((TWIN_POLICY, *trial.comparators))
+        challenges = "\n".join(trial.challenges) or "-"
+        table.add_row(
+            name,
+            "\n".join(trial.plants),
+            policies,
+            challenges,
+            lifetime(trial.default_days),
+            end_section=True,
+        )
     out.print(table)
     out.print(
         "More of one: dosetwin trial THERAPY --list. One of your own: dosetwin trial path/to/file.py:NAME"
@@ -43,7 +50,7 @@ def list_trials(source: str | None, console: Console | None = None) -> None:
 
 
 def _describe(trial: Trial, out: Console) -> None:
-    out.print(f"[bold]{trial.therapy}[/], {trial.default_days:g} days unless --days says otherwise")
+    out.print(f"[bold]{trial.therapy}[/], {lifetime(trial.default_days)} unless --days says otherwise")
     groups = {name: "" for name in trial.groups if name}
     policies = {name: comparator.title for name, comparator in trial.comparators.items()}
     if trial.therapy in therapy_ids():
@@ -71,19 +78,19 @@ def _describe(trial: Trial, out: Console) -> None:
 def result_table(result: TrialResult, challenge: str) -> Table:
     """Measures by policies: mean and its interval, and the worst patient."""
     setting = result.setting
-    title = f"{setting.therapy} on {setting.plant}: {setting.patients} patients, {setting.days:g} days, "
+    title = f"{setting.therapy} on {setting.plant}: {setting.patients} patients, {lifetime(setting.days)}, "
     title += f"seed {setting.seed}"
     if challenge or len(setting.challenges) > 1:
         title += f", challenge {challenge or NONE}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("mean (95 % CI), worst", overflow="fold")
+    table.add_column("mean (worst)\n95 % CI", overflow="fold")
     for policy in setting.policies:
         table.add_column(policy, justify="right", overflow="fold")
     for measure in result.measures:
         cells = []
         for policy in setting.policies:
             found = result.summaries[challenge, policy][measure.name]
-            interval = f"({number(found.low, 3)} to {number(found.high, 3)})"
-            cells.append(f"{number(found.mean, 3)} {interval}, {number(found.worst, 3)}")
+            interval = f"{number(found.low, 3)} to {number(found.high, 3)}"
+            cells.append(f"[bold]{number(found.mean, 3)}[/] ({number(found.worst, 3)})\n{interval}")
         table.add_row(measure.name, *cells)
     return table

@@ -15,10 +15,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from dosetwin.stream_jobs.trial.plan import Cell, TrialPlan
+from dosetwin.stream_jobs.trial.plan import Cell, TrialError, TrialPlan
 from dosetwin.stream_jobs.trial.tasks import Failure, Hearing, run_cell
 
 LOOK_EVERY_S = 0.25
+STARTS = 3
 TRIES_AGAIN = 1
 """How often a task whose process died is begun again, before that is a failure."""
 
@@ -68,6 +69,21 @@ def _answer(reference: Any, cell: Cell) -> Any:
         return Failure(cell, f"its process died {TRIES_AGAIN + 1} times: {first}", str(error))
 
 
+def _begin(options: dict[str, Any]) -> None:
+    """ray.init, again where a busy machine let it run out of its fixed 30 s."""
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray raises a bare Exception here
+            ray.shutdown()
+            if not left:
+                raise TrialError(
+                    f"Ray did not start in {STARTS} tries: {error}",
+                    remedy="wait until the machine is less busy, or set RAY_ADDRESS to a cluster that runs",
+                ) from error
+
+
 @contextmanager
 def _ray(workers: int) -> Iterator[None]:
     """A local Ray of that many workers, or the cluster in RAY_ADDRESS; one that runs already is used."""
@@ -76,6 +92,7 @@ def _ray(workers: int) -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS", "local")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         options |= {
@@ -83,7 +100,7 @@ def _ray(workers: int) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": 256 * 1024 * 1024,
         }
-    ray.init(**options)
+    _begin(options)
     try:
         yield
     finally:

@@ -123,7 +123,7 @@ def make_plan(request: TrialRequest, trial: Trial, aside: Console | None = None)
 def command(plan: TrialPlan) -> str:
     """The command that simulates the plan again."""
     words = ["dosetwin", "trial", plan.source, "--plant", plan.plant, "--patients", str(plan.patients)]
-    words += ["--days", f"{plan.days:g}", "--seed", str(plan.seed)]
+    words += ["--days", repr(plan.days).removesuffix(".0"), "--seed", str(plan.seed)]
     if plan.first_patient:
         words += ["--first-patient", str(plan.first_patient)]
     if plan.group:

@@ -44,12 +44,20 @@ def simulate(
         if len(orders) != cell.count:
             raise TrialError(f"policy {cell.policy} decided for {len(orders)} patients of {cell.count}")
         before_s = plant.at_s
+        ask_for_levels(controller, plant)
         facts = plant.advance(orders)
         if not plant.at_s > before_s:
             raise TrialError(f"plant {plan.plant} did not advance beyond {before_s:g} s; it would never end")
         controller.tell(facts)
         progress((min(plant.at_s, plant.end_s) - start_s) / DAY_S)
     return _checked(plant.outcome(), trial, plan, cell)
+
+
+def ask_for_levels(controller: Controller, plant: TrialPlant) -> None:
+    """Where levels are drawn on request: what the controller wants next (`next_sample_s`) to the plant."""
+    wanted_s, draw = getattr(controller, "next_sample_s", None), getattr(plant, "sample_at", None)
+    if wanted_s is not None and draw is not None:
+        draw(wanted_s)
 
 
 def make_controller(trial: Trial, policy: str, plant: TrialPlant, cohort: Cohort) -> Controller:

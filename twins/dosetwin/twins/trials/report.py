@@ -9,7 +9,7 @@ from dosetwin.twins.diagnostics.report_page import Page, number
 from dosetwin.twins.trials import report_figures, report_tables
 from dosetwin.twins.trials.report_figures import every_patient, figure_markup
 from dosetwin.twins.trials.report_tables import challenges_table, differences_table, results_table
-from dosetwin.twins.trials.result import NONE, TrialResult
+from dosetwin.twins.trials.result import NONE, TrialResult, lifetime
 from dosetwin.twins.trials.trial import Outcome, Trial
 
 FEW_PATIENTS = 20
@@ -73,23 +73,18 @@ def _lead(result: TrialResult) -> str:
     words = [f"{setting.patients:,} virtual patients (numbers {setting.first_patient} to {last})"]
     if setting.group:
         words.append(f"group {setting.group}")
-    words += [f"{days(setting.days)} each", f"seed {setting.seed}"]
+    words += [f"{lifetime(setting.days)} each", f"seed {setting.seed}"]
     if setting.challenges != ("",):
         words.append("challenge " + ", ".join(name or NONE for name in setting.challenges))
     words += [f"{name}={value}" for name, value in setting.options.items()]
     return ", ".join(words) + ". The same patients, events and noise under every policy."
 
 
-def days(count: float) -> str:
-    """A number of days, in words."""
-    return f"{count:g} day{'' if count == 1 else 's'}"
-
-
 def _tiles(result: TrialResult, challenge: str) -> list[tuple[str, str, bool]]:
     """The first policy's first measures: what the trial is about."""
     setting = result.setting
     first = setting.policies[0]
-    tiles = [(f"{setting.patients:,}", "patients", True), (f"{setting.days:g}", "days", True)]
+    tiles = [(f"{setting.patients:,}", "patients", True), (lifetime(setting.days), "each", True)]
     for measure in result.measures[:3]:
         found = result.summaries[challenge, first][measure.name]
         figure = f"{number(found.mean, 3)} {measure.unit}".rstrip()

@@ -19,7 +19,7 @@ LARGEST_SVG = 1_200_000
 MOST_MEASURES = 9
 MOST_LINES = 60
 """Patients up to which a line joins the same patient's values."""
-CSS = "figure h3 { margin-top: 0; }\n"
+CSS = "figure h3 { margin-top: 0; } pre { white-space: pre-wrap; }\n"
 
 
 def figure_markup(title: str, figure: Any) -> str:
@@ -57,7 +57,7 @@ def every_patient(result: TrialResult, outcomes: Mapping[tuple[str, str], Outcom
             axis.set_xticks(places, policies, rotation=30, ha="right", rotation_mode="anchor")
             axis.set_xlim(-0.4, len(policies) - 0.4)
             axis.set_title(measure.name, fontsize=8)
-            axis.set_ylabel(measure.unit)
+            axis.set_ylabel(measure.unit if measure.unit != "1" else "")
             axis.grid(visible=False, axis="x")
     figure.set_label(
         "Each dot is a patient, lines join the same patient under each policy; the diamond is the mean with "

@@ -93,8 +93,8 @@ def _result(result: TrialResult, found: Summary) -> str:
     lines = [f"<b>{number(found.mean, DIGITS)}</b>"]
     if math.isfinite(found.low):
         lines.append(f"<small>{number(found.low, DIGITS)} to {number(found.high, DIGITS)}</small>")
-    who = result.patient(found)
-    lines.append(f"<small>worst {number(found.worst, DIGITS)} (patient {who})</small>")
+    who = "" if found.low == found.high == found.worst else f" (patient {result.patient(found)})"
+    lines.append(f"<small>worst {number(found.worst, DIGITS)}{who}</small>")
     if found.patients < result.setting.patients:
         lines.append(f"<small>of {found.patients} patients</small>")
     return "".join(lines)
@@ -109,7 +109,7 @@ def _difference(measure: Measure, found: Difference) -> str:
         lines.append(f"<small>{number(found.low, DIGITS)} to {number(found.high, DIGITS)}</small>")
     said = verdict(measure, found)
     kind, words = (
-        (said, f"{'▲' if said == 'better' else '▼'} {said}") if said else ("open", "= no difference shown")
+        (said, f"{'▲' if said == 'better' else '▼'} {said}") if said else ("open", "○ no difference shown")
     )
     lines.append(f'<small class="{kind}">{words}</small>')
     return "".join(lines)

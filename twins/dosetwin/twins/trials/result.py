@@ -151,5 +151,12 @@ def trial_result(
     return TrialResult(setting, measures, summaries, differences)
 
 
+def lifetime(days: float) -> str:
+    """How long a patient lives, in words: hours below a day."""
+    if days < 1:
+        return f"{24 * days:.4g} h"
+    return f"{days:g} day{'' if days == 1 else 's'}"
+
+
 def _plain(value: float) -> float | None:
     return value if math.isfinite(value) else None
