@@ -18,7 +18,7 @@ import numpy as np
 from dosetwin.platform.clock import instant
 from dosetwin.platform.contracts import Order
 from dosetwin.platform.errors import SnapshotError, TherapyError
-from dosetwin.twins.bank import Appraisal
+from dosetwin.twins.bank import Appraisal, FloatArray
 from dosetwin.twins.decision import AppraisalRecords, Decision
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.patient import Patient
@@ -98,6 +98,8 @@ class LoopGroup:
         self._waiting: list[tuple[str, TwinEvent]] = []
         self.too_late: list[tuple[str, TwinEvent]] = []
         """Facts that were older than the twin can still use, since the last decision."""
+        self.next_sample_s: FloatArray | None = None
+        """When each patient's next level is worth taking (NaN: not at all), as of the last decision."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -229,7 +231,10 @@ class LoopGroup:
         waiting, self._waiting = self._waiting, []
         assimilation = self._bank.assimilate(waiting)
         self.too_late = [waiting[index] for index in assimilation.too_late]
-        return self._bank.decide([member.name for member in self._members], [at_s] * len(self._members))
+        appraisal = self._bank.decide([member.name for member in self._members], [at_s] * len(self._members))
+        wanted_h = appraisal.evidence.get("next_sample_h")
+        self.next_sample_s = None if wanted_h is None else at_s + 3600.0 * np.asarray(wanted_h)
+        return appraisal
 
     def _judged(self, appraisal: Appraisal, at_s: float) -> list[tuple[tuple[Order, ...], Verdict]]:
         """What the best candidate orders of each patient, and the supervisor's verdict on it."""

@@ -78,9 +78,9 @@ class HistoryBank:
     """Twins of one therapy on one population model. Implements `dosetwin.twins.bank.Bank`.
 
     `needs`: the covariates an enrolment gives. `history_s`: how long a fact counts (PatientHistory).
-    `drift`: how the parameters that the model lets vary between occasions do so. `settled`: what is made of the
-    covariates that were told before the model sees them (a creatinine that lags, ...).
-    `capacity` is not needed beforehand: twins are small sets of facts, arrays are made per call.
+    `drift`: how the parameters that the model lets vary between occasions do so. `settled`: what is made of
+    the covariates that were told before the model sees them (a creatinine that lags, ...). `capacity` is
+    not needed beforehand: twins are small sets of facts, arrays are made per call.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class HistoryBank:
         if len(model.outputs) > 1 or bool(model.occasion_varying) != (drift is not None):
             raise TherapyError(
                 f"{therapy}: found {len(model.outputs)} observed quantities, {len(model.occasion_varying)} "
-                f"parameters that vary between occasions and {'no' if drift is None else 'a'} drift; expected one "
-                "quantity, and a drift where there are such parameters"
+                f"parameters that vary between occasions and {'no' if drift is None else 'a'} drift; "
+                "expected one quantity, and a drift where there are such parameters"
             )
         # in a stream a covariate holds from when it was measured, not until
         self.model = replace(model, interpolation="last_value_forward")

@@ -40,7 +40,8 @@ def padded(n: int, steps: tuple[int, ...]) -> int:
 class Batch:
     """`count` patients whose programs have one shape, padded with copies of the first to a known batch size.
 
-    Of each patient's observation records number `asked[row]` is the one that was asked for, [B]; or those, [B, A].
+    Of each patient's observation records number `asked[row]` is the one that was asked for, [B]; or those,
+    [B, A].
     """
 
     index: list[int]
@@ -93,10 +94,11 @@ def batches(
 def records(
     arrays: Arrays, ask_h: float | Sequence[float], drift: Drift | None = None
 ) -> tuple[Subject, npt.NDArray[np.int64]]:
-    """A patient's facts as records with one more at every `ask_h`, and which of the observation records those are.
+    """A patient's facts as records with one more at every `ask_h`, and which observations those are.
 
-    At equal times covariates and steps of a drift come first, then levels (a trough drawn when the dose is hung
-    is a trough), the records that ask, and doses. A pump's rate that still runs goes on beyond the last record.
+    At equal times covariates and steps of a drift come first, then levels (a trough drawn when the dose is
+    hung is a trough), the records that ask, and doses. A pump's rate that still runs goes on beyond the
+    last record.
     """
     asks = np.atleast_1d(np.asarray(ask_h, np.float64))
     end = max([*asks.tolist(), *(dose[0] for dose in arrays.doses), *(level[0] for level in arrays.levels)])

@@ -1,7 +1,8 @@
-"""Parameters that drift while a patient is treated: a stationary process on steps of time, newest first in detail.
+"""Parameters that drift while a patient is treated: a stationary process on steps of time.
 
-The parameters that a model lets vary between occasions get one deviation kappa_j a step, and one for the time
-ahead. Steps are not independent but an Ornstein-Uhlenbeck process of time constant tau seen at their middles m_j:
+The parameters that a model lets vary between occasions get one deviation kappa_j a step, and one for the
+time ahead. Steps are not independent but an Ornstein-Uhlenbeck process of time constant tau seen at their
+middles m_j:
 
     kappa_j = gamma x_j,    corr(x_i, x_j) = exp(-|m_i - m_j| / tau),    x ~ N(0, 1)
 

@@ -46,8 +46,8 @@ class LevelForecast(NamedTuple):
 class Present(NamedTuple):
     """Equally weighted samples of where a patient is at what was asked for.
 
-    parameters: each [S] (or [S, A]) by name; ahead: the same at the last that was asked for, with what they will
-    have drifted to [S]; amounts [S, n] (or [S, A, n]).
+    parameters: each [S] (or [S, A]) by name; ahead: the same at the last that was asked for, with what they
+    will have drifted to [S]; amounts [S, n] (or [S, A, n]).
     """
 
     parameters: dict[str, Float[Array, " S"]]

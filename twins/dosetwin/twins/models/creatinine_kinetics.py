@@ -5,10 +5,10 @@ Creatinine of a constant production P (mL/min mg/dL) is diluted in body water an
     V dS/dt = P - CL S         S_2 = P/CL + (S_1 - P/CL) exp(-CL (t_2 - t_1)/V)
 
 Cockcroft and Gault give P = (140 - age) W (0.85 if female) / 72, so that a steady S means CL = P/S. Two
-measurements give the CL that leads from one to the other, and with it the creatinine that would be steady at it,
-P/CL: what an equation for steady creatinine must be fed while it changes. This is the kinetic GFR of Chen 2013,
-J Am Soc Nephrol 24:877, doi:10.1681/ASN.2012070653, which has the same balance with a straight line in place of
-the exponential.
+measurements give the CL that leads from one to the other, and with it the creatinine that would be steady
+at it, P/CL: what an equation for steady creatinine must be fed while it changes. This is the kinetic GFR of
+Chen 2013, J Am Soc Nephrol 24:877, doi:10.1681/ASN.2012070653, which has the same balance with a straight
+line in place of the exponential.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EARLIEST_H = 12.0
 LATEST_H = 72.0
 """An older one says nothing about now: then the creatinine is taken as steady (our assumption)."""
 FURTHEST = 2.0
-"""The steady creatinine is at most this many times the measured one, or that fraction of it (our assumption)."""
+"""The steady creatinine is at most so many times the measured one, or that fraction (our assumption)."""
 
 
 def steady_creatinine(

@@ -19,6 +19,7 @@ CV of 130 % therefore understated: the tail gives volumes of hundreds of litres.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -118,6 +119,10 @@ def kinetics(parameters: InfectionParameters, CLcr: Float[Array, " n"]) -> Float
     )
 
 
+Kinetics = Callable[[InfectionParameters, Float[Array, " n"]], Float[Array, "4 n"]]
+"""CL, V1, V2, Q of the patients at a creatinine clearance (mL/min)."""
+
+
 def concentration_mg_L(parameters: InfectionParameters, state: InfectionState) -> Float[Array, " n"]:
     """Vancomycin in plasma."""
     return state.A[0] / (0.675 * parameters.weight_kg * jnp.exp(parameters.eta[1]))
@@ -128,10 +133,12 @@ def step(
     state: InfectionState,
     inputs: InfectionInputs,
     dt_h: float | Float[Array, ""],
+    kinetics: Kinetics = kinetics,
 ) -> InfectionState:
     """The state `dt_h` hours later: one Runge-Kutta step for the drug, exact relaxation for creatinine.
 
-    The fastest rate is about 0.3 /h, so that steps up to an hour are accurate.
+    The fastest rate is about 0.3 /h, so that steps up to an hour are accurate. `kinetics`: another model's
+    CL, V1, V2 and Q in the same patient.
     """
     p = parameters
     keep = jnp.exp(-dt_h / DRIFT_TIME_H)

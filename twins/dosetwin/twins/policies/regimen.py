@@ -1,13 +1,16 @@
 """Regimens chosen for the chance that a day's exposure meets its aims, and the time of the next level.
 
-Candidates are an extra dose now (a loading dose) or none, with every amount and interval on offer; "keep", which
-orders nothing; and "no further doses". The whole grid is scored by superposition (`regimen_grid`), the best of it
-are simulated exactly, sample by sample, and the choice is among those. Utility of plan c (`regimen_aims`):
+Candidates are an extra dose now (a loading dose) or none, with every amount and interval on offer; "keep",
+which orders nothing; and "no further doses". The whole grid is scored by superposition (`regimen_grid`),
+the best of it are simulated exactly, sample by sample, and the choice is among those. Utility of plan c
+(`regimen_aims`):
 
-    U = sum_d W_d [P(aims met on day d) - RISK_WEIGHT P(above on day d)] - upkeep(interval) - CHANGE_COST [changes]
+    U = sum_d W_d [P(aims met on day d) - RISK_WEIGHT P(above on day d)] - upkeep(interval) - CHANGE_COST
+    [changes]
 
-"keep" is on offer where the doses say without doubt what the device will do next; elsewhere the same regimen is
-ordered again in words, which a device takes as no change. When to take the next level: `regimen_sampling`.
+"keep" is on offer where the doses say without doubt what the device will do next; elsewhere the same
+regimen is ordered again in words, which a device takes as no change. When to take the next level:
+`regimen_sampling`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """What a regimen is to reach on a day of treatment, and what each way of missing it costs.
 
-Days are days of treatment: today (what is past of it included), tomorrow, and the day after. An aim is met on a day
-when its measure lies in its range; of several aims all must be met. With P the share of the samples,
+Days are days of treatment: today (what is past of it included), tomorrow, and the day after. An aim is met
+on a day when its measure lies in its range; of several aims all must be met. With P the share of the
+samples,
 
     U = sum_d W_d [ P(all met on d) - RISK_WEIGHT P(any above its range on d) ]
 
-and a plan is feasible where, for the 24 h from now and for tomorrow and the day after, P(any above) <= CHANCE_LIMIT
-and P(any above its harmful value) <= HARM_LIMIT. Today's area has a past that no plan can undo; so today counts for
-the utility and not for feasibility. Weights and limits of the choice are our own.
+and a plan is feasible where, for the 24 h from now and for tomorrow and the day after, P(any above) <=
+CHANCE_LIMIT and P(any above its harmful value) <= HARM_LIMIT. Today's area has a past that no plan can
+undo; so today counts for the utility and not for feasibility. Weights and limits of the choice are our own.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class Aim:
 class Exposure(NamedTuple):
     """Areas and levels of a plan under a sample, any leading shape.
 
-    area [..., 4]: of today, tomorrow, the day after, and of the 24 h from now. trough, peak [..., 3]: of the three
-    days. NumPy or JAX arrays.
+    area [..., 4]: of today, tomorrow, the day after, and of the 24 h from now. trough, peak [..., 3]: of
+    the three days. NumPy or JAX arrays.
     """
 
     area: Any
@@ -75,7 +76,7 @@ class Exposure(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Of every sample: met and above [..., 3] by day; ahead_above, ahead_harm [...] on any of what is ahead."""
+    """Of every sample: met, above [..., 3] by day; ahead_above, ahead_harm [...] of anything ahead."""
 
     met: Any
     above: Any

@@ -4,8 +4,9 @@ The model is linear, so under one sample the exposure of (extra dose x, amount a
 
     E = E_0 + x E_extra + a E_tau
 
-with E_0 what happens without further doses and E_extra, E_tau the answers to one unit. The infusion time of the
-units is the shortest one; the plans that are kept are simulated exactly afterwards (`regimen_response.course`).
+with E_0 what happens without further doses and E_extra, E_tau the answers to one unit. The infusion time of
+the units is the shortest one; the plans that are kept are simulated exactly afterwards
+(`regimen_response.course`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Standing(NamedTuple):
 
 
 class GridScores(NamedTuple):
-    """Of every (extra, interval, amount): utility, chance of being above ahead, and of harm ahead [X, I, A]."""
+    """Of every (extra, interval, amount): utility, chance of above and of harm ahead [X, I, A]."""
 
     utility: Float[Array, "X I A"]
     above: Float[Array, "X I A"]
@@ -45,13 +46,13 @@ class GridScores(NamedTuple):
 
 
 def day_edges(left_h: Any) -> Array:
-    """Hours from now at which areas are cut: end of today, 24 h, end of tomorrow, of the day after."""
+    """Hours from now at which areas are cut: end of today, 24 h, end of tomorrow, the day after."""
     left = jnp.asarray(left_h)
     return jnp.stack([left, jnp.full_like(left, 24.0), left + 24.0, left + 48.0])
 
 
 def day_times(plan: Plans, left_h: Any) -> Array:
-    """Hours from now [6]: trough and then end of infusion of the last dose of each of the three days.
+    """Hours from now [6]: trough, then end of infusion, of the last dose of each of the three days.
 
     The last dose of a day is the first one due within the last interval before the day's end.
     """

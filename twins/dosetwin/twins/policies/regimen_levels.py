@@ -52,8 +52,8 @@ def next_level(
 ) -> NextLevel:
     """The most informative time within a day for the `area` [n, S] of tomorrow under the chosen `plan`.
 
-    `utility` [n, S, C]: of every candidate under every sample. The horizon of one level is one day: a later one
-    is thought of again at a later decision.
+    `utility` [n, S, C]: of every candidate under every sample. The horizon of one level is one day: a later
+    one is thought of again at a later decision.
     """
     n = len(patients)
     error = model.outputs[0].error

@@ -1,4 +1,4 @@
-"""Plans as people order them: an extra dose now or none, and a regimen; their names, orders and place in the grid."""
+"""Plans as people order them, an extra dose now or none and a regimen: their names and orders."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ NEVER_H = 1e6
 
 @dataclass(frozen=True)
 class Products:
-    """What can be given: amounts in steps that can be drawn up, intervals on the ward's clock, how fast it may run.
+    """What can be given: amounts that can be drawn up, intervals on the ward's clock, how fast it may run.
 
     amounts, extras: in the drug's unit; `extras` are the sizes of one additional dose now (a loading dose).
-    rate_per_h: no infusion runs faster; shortest_h: none is shorter (both 0: given at once). `upkeep`: what an
-    interval costs in utility (work of the ward, habit). spacing_h: no extra dose so soon after the last one began.
+    rate_per_h: no infusion runs faster; shortest_h: none is shorter (both 0: given at once). `upkeep`: what
+    an interval costs in utility (work of the ward, habit). spacing_h: no extra dose so soon after the last
+    one began.
     """
 
     drug: str
@@ -110,7 +111,7 @@ def first_due(intervals_h: Values, since_last_h: Values) -> Values:
 
 @dataclass(frozen=True)
 class Room:
-    """What limits leave of the grid for one patient: amounts given in the last 24 h, and the limits themselves."""
+    """What limits leave of the grid for one patient: what was given in the last 24 h, and the limits."""
 
     given_24h: float
     maximum_24h: float

@@ -1,13 +1,16 @@
-"""What a plan of doses does to a linear model: concentrations and areas in closed form, one patient and sample.
+"""What a plan of doses does to a linear model: concentrations and areas in closed form.
 
-A plan is at most one extra dose now and a regimen (an amount over d hours every tau hours from a first time on).
-In the mode of rate lambda the n doses begun by t leave, an age a = t - start of the last one after it began,
+A plan is at most one extra dose now and a regimen (an amount over d hours every tau hours from a first time
+on). In the mode of rate lambda the n doses begun by t leave, an age a = t - start of the last one after it
+began,
 
-    u = r [ e^{-lambda (a - min(a, d))} phi(min(a, d)) + e^{-lambda (a - d)} phi(d) q (1 - q^{n-1}) / (1 - q) ]
+    u = r [ e^{-lambda (a - min(a, d))} phi(min(a, d)) + e^{-lambda (a - d)} phi(d) q (1 - q^{n-1}) / (1 -
+    q) ]
 
-with phi(x) = (1 - e^{-lambda x}) / lambda, q = e^{-lambda tau}, r = amount / d (a dose at once: phi / d -> 1). The
-area is a mass balance, AUC(0, t) = (amount(0) + entered(0, t) - amount(t)) / CL. For a model with absorption the
-doses are written out instead and superposed (models/compartments.py). Times are hours from now. vmap these.
+with phi(x) = (1 - e^{-lambda x}) / lambda, q = e^{-lambda tau}, r = amount / d (a dose at once: phi / d ->
+1). The area is a mass balance, AUC(0, t) = (amount(0) + entered(0, t) - amount(t)) / CL. For a model with
+absorption the doses are written out instead and superposed (models/compartments.py). Times are hours from
+now. vmap these.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ WRITTEN_OUT = 16
 
 
 class Plans(NamedTuple):
-    """What is given from now on; any shape. `extra` over `extra_h` at once; then `amount` over `duration_h` hours.
+    """What is given from now on; any shape. `extra` over `extra_h` now, then `amount` over `duration_h`.
 
     The regimen's first dose is due `first_h` from now, the others every `interval_h`.
     """

@@ -1,14 +1,16 @@
 """When to take the next level: the time after which the exposure of the coming day is known best.
 
 Before a level is drawn its value is known only as a distribution: y = f_s(t) + sd_s e for sample s of the
-posterior, e standard normal. Each such y would change the samples' weights to w_r(y) proportional to p(y | f_r(t)),
-and with them the variance of the area A. What is expected of a level at t is the mean over all y that may come,
+posterior, e standard normal. Each such y would change the samples' weights to w_r(y) proportional to p(y |
+f_r(t)), and with them the variance of the area A. What is expected of a level at t is the mean over all y
+that may come,
 
     V(t) = E_y [ sum_r w_r(y) (A_r - A(y))^2 ],      A(y) = sum_r w_r(y) A_r
 
-(the preposterior variance; Raiffa & Schlaifer 1961, Applied Statistical Decision Theory). The mean over e is by
-Gauss and Hermite's rule, that over s by the samples. What the level is worth is what the best choice after it has
-more utility than the best choice now, E_y max_c sum_r w_r(y) U_rc - max_c mean_r U_rc. One patient; vmap it.
+(the preposterior variance; Raiffa & Schlaifer 1961, Applied Statistical Decision Theory). The mean over e
+is by Gauss and Hermite's rule, that over s by the samples. What the level is worth is what the best choice
+after it has more utility than the best choice now, E_y max_c sum_r w_r(y) U_rc - max_c mean_r U_rc. One
+patient; vmap it.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def preposterior(
 
 
 def best_time(variance: np.ndarray, allowed: np.ndarray, before: np.ndarray, tie: float = 0.05) -> np.ndarray:
-    """Index [n] of the earliest allowed time whose reduction is within `tie` of the largest; -1 where none is.
+    """Index [n] of the earliest allowed time whose reduction is within `tie` of the largest; -1: none.
 
     `variance` [n, K] expected after a level at each time, `before` [n] without one.
     """

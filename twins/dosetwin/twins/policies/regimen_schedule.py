@@ -50,7 +50,7 @@ def running_regimen(doses_h: Sequence[Dose], now_h: float) -> Regimen | None:
 
 
 def certain(doses_h: Sequence[Dose], now_h: float) -> bool:
-    """Whether the doses say without doubt what is running: nothing, or the last three evenly given and not late.
+    """Whether the doses say without doubt what is running: nothing, or the last three even and not late.
 
     A dose that was missed, given late, or a first one says nothing of what the device will do next.
     """

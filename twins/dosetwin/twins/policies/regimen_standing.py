@@ -1,4 +1,4 @@
-"""Where patients stand on their day of treatment, from their histories: posterior samples, and what today had."""
+"""Where patients stand on their day of treatment: posterior samples, and what today had."""
 
 from __future__ import annotations
 

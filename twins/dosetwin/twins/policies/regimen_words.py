@@ -1,4 +1,4 @@
-"""A regimen's choice in words: why this one, what a level would tell, and what would have changed the choice."""
+"""A regimen's choice in words: why, what a level would tell, and what would have changed it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def reasons(
     said = []
     for i in range(n):
         low, high, _ = aim.edges(wanted[i])
-        text = f"{names[i][best[i]]}: {met[i, 1]:.0%} chance of {aim.title} {low:.0f}-{high:.0f} {aim.unit} tomorrow"
+        text = f"{names[i][best[i]]}: {met[i, 1]:.0%} chance of {aim.title} {low:g}-{high:g} {aim.unit} "
+        text += "tomorrow"
         if aim.measure == "auc24":
             text += f" (median {np.median(area[i, :, 1]):.0f})"
         text += f", {above[i, 1]:.0%} above; {met[i, 0]:.0%} today"

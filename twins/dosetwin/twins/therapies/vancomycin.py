@@ -70,11 +70,11 @@ GOTI_2018 = PopulationModel(
 )
 
 DRIFT_SD = 0.2
-"""Of log clearance around the patient's own mean: our assumption. It stands for kidneys that recover or fail."""
+"""Of log clearance around the patient's own mean: our assumption, for kidneys that recover or fail."""
 DRIFT = Drift(time_h=96.0)
 """Four days, steps of a day: our assumption, the length of an acute change of kidney function."""
 ADDITIVE_MG_L, PROPORTIONAL = 1.1, 0.12
-"""Of a level with a known time: see docs/models/vancomycin.md. Goti's 3.4 mg/L and 22.7 % hold what drifts, too."""
+"""Of a level with a known time (docs/models/vancomycin.md); Goti's 3.4 mg/L, 22.7 % hold the drift, too."""
 
 BEDSIDE = replace(
     GOTI_2018,
@@ -97,7 +97,7 @@ COVARIATES = (
 
 
 def settled_creatinine(stretches: Stretches) -> Stretches:
-    """The stretches with the creatinine that would be steady at the present clearance: it lags behind by a day.
+    """The stretches with the creatinine that would be steady at the present clearance: it lags by a day.
 
     Production as Cockcroft and Gault imply it; not under dialysis, which clears by the hour.
     """

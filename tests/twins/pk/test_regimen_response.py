@@ -1,0 +1,104 @@
+"""Concentrations and areas under a plan, against exponentials written out and SciPy's integrator."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from scipy.integrate import quad, solve_ivp
+
+from dosetwin.twins.models.compartments import Doses, State, two_compartment
+from dosetwin.twins.policies.regimen_response import Plans, course
+from dosetwin.twins.precision import double_precision
+
+P = {"CL": 3.2, "V1": 45.0, "Q2": 6.5, "V2": 40.0}
+THETA = np.array([P["CL"], P["V1"], P["Q2"], P["V2"], 1.0])
+NOTHING = Doses(np.full(3, -1e4), np.zeros(3), np.zeros(3), np.zeros(3))
+TIMES = np.array([0.5, 1.9, 3.0, 12.0, 13.0, 25.0, 47.9])
+EDGES = np.array([5.0, 24.0, 48.0])
+
+
+def concentration(t: float, doses: list[tuple[float, float, float]]) -> float:
+    """mg/L of (start h, duration h, mg): the textbook's two exponentials."""
+    k10, k12, k21 = P["CL"] / P["V1"], P["Q2"] / P["V1"], P["Q2"] / P["V2"]
+    fast, slow = np.sort(np.roots([1.0, -(k10 + k12 + k21), k10 * k21]).real)[::-1]
+    total = 0.0
+    for start, duration, amount in doses:
+        for rate, other in ((fast, slow), (slow, fast)):
+            share = amount / duration * (rate - k21) / (rate - other) / P["V1"]
+            a, b = max(t - start, 0.0), max(t - start - duration, 0.0)
+            total += share * (np.exp(-rate * b) - np.exp(-rate * a)) / rate
+    return float(total)
+
+
+def test_a_loading_dose_and_a_regimen_beside_a_running_infusion() -> None:
+    running = Doses(*np.array([[-0.5, -1e4, -1e4], [1.5, 0, 0], [0, 0, 0], [800.0, 0, 0]]))
+    plan = Plans(*(np.float64(v) for v in (1750.0, 1.75, 1000.0, 1.0, 12.0, 11.0)))
+    written = [(-0.5, 1.5, 1200.0), (0.0, 1.75, 1750.0), *((11.0 + 12 * k, 1.0, 1000.0) for k in range(4))]
+    with double_precision():
+        # what the infusion that began half an hour ago has brought is the state
+        before = solve_ivp(_field(lambda t: 800.0), (0, 0.5), [0.0, 0.0], rtol=1e-10, atol=1e-10).y[:, -1]
+        state = State(before, np.float64(0.0))
+        found = course(two_compartment(), THETA, state, running, plan, TIMES, EDGES)
+    expected = [concentration(t, written) for t in TIMES]
+    np.testing.assert_allclose(found.concentration, expected, rtol=1e-7)
+    points = [0.0, 1.0, 1.75, 11.0, 12.0, 23.0, 24.0, 35.0, 36.0, 47.0]
+    for k, edge in enumerate(EDGES):
+        inside = [p for p in points if p < edge]
+        area = quad(concentration, 0, edge, args=(written,), points=inside, limit=400)[0]
+        assert found.area[k] == pytest.approx(area, rel=1e-6)
+
+
+def test_doses_at_once_and_absorption() -> None:
+    structure = two_compartment("first_order")
+    theta = np.array([P["CL"], P["V1"], P["Q2"], P["V2"], 0.8, 0.7])
+    plan = Plans(*(np.float64(v) for v in (300.0, 0.0, 200.0, 0.0, 12.0, 12.0)))
+    with double_precision():
+        state = State(np.zeros(2), np.float64(0.0))
+        found = course(structure, theta, state, NOTHING, plan, TIMES, EDGES)
+    y, at, values = np.zeros(4), 0.0, []
+    moments = sorted({0.0, 12.0, 24.0, 36.0, *TIMES, *EDGES})
+
+    def field(t: float, y: np.ndarray) -> list[float]:
+        x, z = y[1] / P["V1"], y[2] / P["V2"]
+        return [
+            -0.8 * y[0],
+            0.8 * y[0] - P["CL"] * x - P["Q2"] * (x - z),
+            P["Q2"] * (x - z),
+            x,
+        ]
+
+    seen: dict[float, np.ndarray] = {}
+    for moment in moments:
+        if moment > at:
+            y = solve_ivp(field, (at, moment), y, rtol=1e-10, atol=1e-10).y[:, -1]
+            at = moment
+        seen[moment] = y.copy()
+        if moment in (0.0, 12.0, 24.0, 36.0):
+            y[0] += 0.7 * (300.0 if moment == 0 else 200.0)
+    values = [seen[t][1] / P["V1"] for t in TIMES]
+    np.testing.assert_allclose(found.concentration, values, rtol=1e-6)
+    np.testing.assert_allclose(found.area, [seen[t][3] for t in EDGES], rtol=1e-6)
+
+
+def test_many_doses_by_the_geometric_sum_follow_written_ones() -> None:
+    """Every 6 h for 200 h, infused or at once."""
+    times = np.array([199.0, 199.99])
+    for duration in (0.75, 1e-9):
+        plan = Plans(*(np.float64(v) for v in (0.0, 1.0, 500.0, duration, 6.0, 2.0)))
+        with double_precision():
+            state = State(np.zeros(2), np.float64(0.0))
+            found = jax.jit(
+                lambda t, plan=plan, state=state: course(two_compartment(), THETA, state, NOTHING, plan, t, t)
+            )(times)
+        written = [(2.0 + 6 * k, duration, 500.0) for k in range(33)]
+        expected = [concentration(t, written) for t in times]
+        np.testing.assert_allclose(found.concentration, expected, rtol=1e-5)
+
+
+def _field(rate):  # type: ignore[no-untyped-def]
+    def field(t: float, y: np.ndarray) -> list[float]:
+        x, z = y[0] / P["V1"], y[1] / P["V2"]
+        return [rate(t) - P["CL"] * x - P["Q2"] * (x - z), P["Q2"] * (x - z)]
+
+    return field
