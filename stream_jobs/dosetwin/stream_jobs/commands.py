@@ -264,7 +264,10 @@ def trial(
         typer.Option(help="Folder of the run (default: out/trial/THERAPY-...).", show_default=False),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes (default: the cores).", show_default=False)
+        int | None,
+        typer.Option(
+            min=0, help="Processes (default: the cores); 0: this one, without Ray.", show_default=False
+        ),
     ] = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     as_json: Annotated[

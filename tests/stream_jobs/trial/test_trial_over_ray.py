@@ -142,11 +142,12 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_was_not(whole: Path, tmp_pat
 def test_another_number_of_workers_or_a_part_of_the_patients_gives_the_same(
     whole: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "part"
-    part = replace(REQUEST, out=out, first_patient=11, patients=3, workers=1, report=False)
-    assert run_trial(part) == OK
     rows = (whole / "measures.csv").read_text().splitlines()
-    assert set((out / "measures.csv").read_text().splitlines()) <= set(rows)
+    for workers in (0, 1):
+        out = tmp_path / f"part-{workers}"
+        part = replace(REQUEST, out=out, first_patient=11, patients=3, workers=workers, report=False)
+        assert run_trial(part) == OK
+        assert set((out / "measures.csv").read_text().splitlines()) <= set(rows)
 
 
 def test_a_changed_plan_in_the_same_folder_is_refused(whole: Path) -> None:

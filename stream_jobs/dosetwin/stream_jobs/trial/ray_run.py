@@ -80,7 +80,7 @@ def _begin(options: dict[str, Any]) -> None:
             if not left:
                 raise TrialError(
                     f"Ray did not start in {STARTS} tries: {error}",
-                    remedy="wait until the machine is less busy, or set RAY_ADDRESS to a cluster that runs",
+                    remedy="wait until the machine is less busy, or do without Ray: --workers 0",
                 ) from error
 
 

@@ -25,7 +25,7 @@ from dosetwin.stream_jobs.trial.plan import TWIN_POLICY, Cell, TrialError, Trial
 from dosetwin.stream_jobs.trial.screen import watching
 from dosetwin.stream_jobs.trial.simulate import joined
 from dosetwin.stream_jobs.trial.source import absolute, code_fingerprint, find_trial
-from dosetwin.stream_jobs.trial.tasks import Failure
+from dosetwin.stream_jobs.trial.tasks import Failure, one_thread
 from dosetwin.twins.therapies import therapy_ids
 from dosetwin.twins.trials.result import NONE, Setting, TrialResult, trial_result
 from dosetwin.twins.trials.trial import Outcome, Trial
@@ -58,6 +58,8 @@ class TrialRequest:
 def run_trial(request: TrialRequest) -> int:
     """Run it; the exit status: 0, 1 where a task failed, 130 where it was stopped. Raises DoseTwinError."""
     console, aside = Console(highlight=False), Console(stderr=True, highlight=False)
+    if request.workers == 0:
+        one_thread()
     trial = find_trial(request.source)
     plan = make_plan(request, trial, aside)
     code = code_fingerprint(plan.source)
@@ -173,7 +175,7 @@ def _options(asked: Sequence[str], trial: Trial) -> dict[str, str]:
 
 
 def _workers(request: TrialRequest) -> int:
-    return request.workers or len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if request.workers is None else request.workers
 
 
 def _simulate(plan: TrialPlan, folder: RunFolder, workers: int, aside: Console) -> int:
@@ -183,11 +185,10 @@ def _simulate(plan: TrialPlan, folder: RunFolder, workers: int, aside: Console) 
         aside.print(f"{folder.path}: {len(cells) - len(waiting)} of {len(cells)} chunks are kept from before")
     if not waiting:
         return OK
-    from dosetwin.stream_jobs.trial.ray_run import run_cells
-
     failures: list[Path] = []
     kept = len(cells) - len(waiting)
-    with _stopping() as stop, watching(plan, waiting, min(workers, len(waiting)), aside) as watcher:
+    workers = min(workers, len(waiting))
+    with _stopping() as stop, watching(plan, waiting, max(workers, 1), aside) as watcher:
 
         def done(cell: Cell, answer: Any) -> None:
             nonlocal kept
@@ -199,9 +200,14 @@ def _simulate(plan: TrialPlan, folder: RunFolder, workers: int, aside: Console) 
             kept += 1
             watcher.end(cell, "")
 
-        run_cells(
-            plan, waiting, workers=min(workers, len(waiting)), stop=stop, done=done, lived=watcher.lived
-        )
+        if workers:
+            from dosetwin.stream_jobs.trial.ray_run import run_cells
+
+            run_cells(plan, waiting, workers=workers, stop=stop, done=done, lived=watcher.lived)
+        else:
+            from dosetwin.stream_jobs.trial.here import run_cells_here
+
+            run_cells_here(plan, waiting, stop=stop, done=done, lived=watcher.lived)
         stopped = stop.is_set()
     if stopped and kept < len(cells):
         aside.print(

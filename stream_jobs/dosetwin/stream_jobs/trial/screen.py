@@ -105,7 +105,7 @@ class Watcher:
         self._course = course
         self._console = console
         self._progress = progress
-        self._task = progress.add_task("starting Ray", total=course.total or 1.0, left="")
+        self._task = progress.add_task("starting", total=course.total or 1.0, left="")
 
     def lived(self, days: dict[str, float]) -> None:
         """What the running cells say."""

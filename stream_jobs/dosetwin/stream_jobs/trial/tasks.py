@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,20 +57,25 @@ def one_thread() -> None:
 
 
 def run_cell(plan: TrialPlan, cell: Cell, hearing: Any) -> Any:
-    """The cell's Outcome, or a Failure; never an exception of the trial's own."""
+    """The body of a Ray task: `attempt`, in a process of one thread, telling `hearing` how far it is."""
     one_thread()
     keep_compilations()
+    told_s = time.monotonic()
+
+    def progress(days: float) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s >= TOLD_EVERY_S:
+            told_s = time.monotonic()
+            hearing.lived.remote(cell.name, days)
+
+    return attempt(plan, cell, progress)
+
+
+def attempt(plan: TrialPlan, cell: Cell, progress: Callable[[float], None]) -> Any:
+    """The cell's Outcome, or a Failure; never an exception of the trial's own."""
     try:
         from dosetwin.stream_jobs.trial.simulate import simulate
         from dosetwin.stream_jobs.trial.source import find_trial
-
-        told_s = time.monotonic()
-
-        def progress(days: float) -> None:
-            nonlocal told_s
-            if time.monotonic() - told_s >= TOLD_EVERY_S:
-                told_s = time.monotonic()
-                hearing.lived.remote(cell.name, days)
 
         return simulate(find_trial(plan.source), plan, cell, progress)
     except DoseTwinError as error:
