@@ -47,16 +47,21 @@ def at_rest(n: int) -> ExerciseState:
 
 
 def exercised(e: ExerciseState, heart_rate_rise_per_min: Float[Array, " n"], dt_min: float) -> ExerciseState:
-    """The state `dt_min` later under a constant rise of the heart rate: Y exact, Z for the mean f."""
+    """The state `dt_min` later under a constant rise of the heart rate: Y exact, Z for the mean f (Simpson)."""
     H = heart_rate_rise_per_min
     keep = jnp.exp(-dt_min / TAU_HR_MIN)
     Y = H + (e.Y - H) * keep
-    power = (0.5 * (e.Y + Y) / (THRESHOLD_A * RESTING_PER_MIN)) ** STEEPNESS_N
-    f = power / (1.0 + power)
+    middle = H + (e.Y - H) * jnp.sqrt(keep)
+    f = (_switch(e.Y) + 4.0 * _switch(middle) + _switch(Y)) / 6.0
     rate = f / TAU_IN_MIN + 1.0 / TAU_EX_MIN
     Z = f / rate + (e.Z - f / rate) * jnp.exp(-rate * dt_min)
     begins = (H > 0) & (e.Y < 1.0) & (e.Z < FADED_Z)
     return ExerciseState(Y, Z, jnp.where(begins, 0.0, e.W) + H * dt_min)
+
+
+def _switch(Y: Float[Array, " n"]) -> Float[Array, " n"]:
+    power = (Y / (THRESHOLD_A * RESTING_PER_MIN)) ** STEEPNESS_N
+    return power / (1.0 + power)
 
 
 def moving(p: DiabetesParameters, e: ExerciseState, X: Float[Array, " n"]) -> DiabetesParameters:

@@ -36,7 +36,7 @@ class BasalBolus:
 
     def __init__(self, patients: Sequence[Patient], *, doses: bool = True, suspends: bool = False) -> None:
         self._settings = [settings_of(patient) for patient in patients]
-        self._records = [PatientRecord() for _ in patients]
+        self._records = [PatientRecord(settings.basal_U_per_h) for settings in self._settings]
         self._doses, self._suspends = doses, suspends
 
     def tell(self, facts: Sequence[Sequence[TwinEvent]]) -> None:

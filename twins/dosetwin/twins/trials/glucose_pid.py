@@ -76,7 +76,7 @@ class _Loop:
     """One patient's integral, what is in plasma, and what rounding left over."""
 
     def __init__(self, settings: PumpSettings, daily_dose_U: float, tuning: Tuning) -> None:
-        self.record = PatientRecord()
+        self.record = PatientRecord(settings.basal_U_per_h)
         self._settings, self._tuning = settings, tuning
         self._gain = tuning.gain_per_h * daily_dose_U / 1800.0
         self._maximum = tuning.maximum_share_per_h * daily_dose_U

@@ -40,11 +40,11 @@ def on_board_share(minutes: float) -> float:
 class PatientRecord:
     """Readings of the last half hour, boluses of six hours, the rate that runs, and meals just told."""
 
-    def __init__(self) -> None:
+    def __init__(self, programme_U_per_h: float) -> None:
         self.readings: deque[tuple[float, float]] = deque(maxlen=8)
         self.boluses: deque[tuple[float, float]] = deque()
         self.meals_g: list[float] = []
-        self.rate_U_per_h = 0.0
+        self.rate_U_per_h = programme_U_per_h
 
     def take(self, facts: Sequence[TwinEvent]) -> None:
         """Remember what arrived."""
