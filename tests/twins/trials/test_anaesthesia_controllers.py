@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,15 +45,25 @@ def course(
 
 
 def test_anti_windup_lets_go_at_once() -> None:
-    """Twenty minutes at the ceiling that do nothing (a line that came off), then the patient is deep."""
-    script = [95.0] * 120 + [30.0] * 60
-    given_mg_per_kg = {}
+    """Half an hour too deep with the pump at zero, then too light: with windup it stays at zero."""
+    script = [22.0] * 180 + [70.0] * 30
+    rested = {}
     for windup in (False, True):
         propofol, _ = course(PID(PATIENTS, windup=windup), script)
-        assert propofol[119, 0] == pytest.approx(Tuning().ceiling_mg_per_kg_h * 70.0)
-        given_mg_per_kg[windup] = propofol[120:, 0].sum() * 10 / 3600 / 70.0
-    assert given_mg_per_kg[False] < 0.3
-    assert given_mg_per_kg[True] > 2.0
+        assert (propofol[150:180] == 0).all()
+        running = propofol[180:, 0] > 70.0 * 3.0
+        rested[windup] = 10 * int(np.argmax(running)) if running[-1] else math.inf
+    assert rested[False] <= 30
+    assert rested[True] == math.inf
+
+
+def test_anti_windup_bounds_the_integral_at_the_ceiling() -> None:
+    """An hour at the ceiling that does nothing (a line that came off)."""
+    for windup, most in ((False, 200.0), (True, math.inf)):
+        controller = PID(PATIENTS, windup=windup)
+        course(controller, [95.0] * 360)
+        assert (controller.integral < most).all()
+    assert (controller.integral > 600.0).all()
 
 
 def test_pid_holds_still_without_an_index_and_at_the_setpoint() -> None:

@@ -41,8 +41,9 @@ INTERACTION_SV = -0.212
 C50_INTERACTION_HR = 0.196
 AROUSED_SV, AROUSED_HR, AROUSED_TPR, HALF_AROUSED = 0.35, 0.35, 0.15, 0.5
 FILLING = 1.5
-MOST_DISSIPATION_LOST = 0.95
-"""A dissipation (1 - r) stays positive."""
+MOST_DISSIPATION_LOST = 0.3
+"""Our bound on r: the paper's lines are straight in Cr and their slopes spread widely, so that outside of the
+concentrations studied a few people's pressure would explode."""
 
 
 class CirculationParameters(NamedTuple):

@@ -156,8 +156,9 @@ def harder(given: People) -> People:
     """The same people, harder to control, for the robustness of policies and not as a likeness of anybody.
 
     The log-deviation of the propofol C50 doubled (then about the CV of 50 % of Eleveld 2018,
-    doi:10.1016/j.bja.2018.01.018, in a broad population), slopes 1.5 times steeper (towards the 2.69 of Vanluchene
-    2004, doi:10.1097/00000542-200407000-00008), noise 1.5 times larger, 15 s more delay, the long averaging.
+    doi:10.1016/j.bja.2018.01.018, in a broad population), slopes 1.5 times steeper (towards the 2.69 of
+    Vanluchene 2004, doi:10.1097/00000542-200407000-00008), noise 1.5 times larger, 15 s more delay, the long
+    averaging.
     """
     r, m = given.response, given.monitor
     typical = C50_PROPOFOL * age_factor(given.body.age_a)
