@@ -14,7 +14,7 @@ from dosetwin.twins.safety import Verdict, review
 from dosetwin.twins.therapy import Bound
 
 from .cases import DRUGS, GUARDED, UNITS, Case
-from .oracle import SECONDS, WINDOWS, Oracle
+from .oracle import SECONDS, WINDOWS, oracle_of
 
 Invariant = Callable[[Case, Verdict], None]
 SLACK = Fraction(1, 10**9)
@@ -77,7 +77,7 @@ def nothing_in_silence(case: Case, verdict: Verdict) -> None:
 
 def rate(case: Case, verdict: Verdict) -> None:
     """I3: no rate or speed of a dose above its bounds: absolute, times basal, above what runs."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     for o in _gives(verdict):
         speed = _speed(o)
         if speed is None:
@@ -93,7 +93,7 @@ def rate(case: Case, verdict: Verdict) -> None:
 
 def dose(case: Case, verdict: Verdict) -> None:
     """I4: no dose above its bounds: of a bolus, of any dose, of a bolus that nobody announced a meal for."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     for o in _gives(verdict):
         if o.kind != "rate":
             _at_most(Fraction(o.amount), oracle.of_drug("maximum_amount", o.drug))
@@ -107,7 +107,7 @@ def dose(case: Case, verdict: Verdict) -> None:
 
 def cumulative(case: Case, verdict: Verdict) -> None:
     """I5: in every window, what was given and what the orders add is within its bound, or they add 0."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     for drug in DRUGS:
         for name, hours in WINDOWS.items():
             bound, added = oracle.of_drug(name, drug), Fraction(0)
@@ -128,7 +128,7 @@ def cumulative(case: Case, verdict: Verdict) -> None:
 
 def on_board(case: Case, verdict: Verdict) -> None:
     """I6: what is on board and what the orders add is within the bound, or they add nothing."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     for drug in DRUGS:
         bound = oracle.of_drug("maximum_on_board", drug)
         added = sum((oracle.extra(o, Fraction(o.amount)) for o in _gives(verdict, drug)), Fraction(0))
@@ -140,13 +140,13 @@ def on_board(case: Case, verdict: Verdict) -> None:
 
 def low(case: Case, verdict: Verdict) -> None:
     """I7: no drug where a quantity is, or is foreseen to be, beyond where that drug may be given."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     assert not any(oracle.beyond(o.drug) for o in _gives(verdict))
 
 
 def sensor(case: Case, verdict: Verdict) -> None:
     """I8: no drug on a reading that is missing, old, early, flat, noisy, suspect, a code or too close."""
-    oracle, giving = Oracle(case), _gives(verdict)
+    oracle, giving = oracle_of(case), _gives(verdict)
     assert not giving or not any(oracle.unreadable(quantity, giving) for quantity in oracle.quantities())
 
 
@@ -159,7 +159,7 @@ def pending(case: Case, verdict: Verdict) -> None:
 
 def lock_out(case: Case, verdict: Verdict) -> None:
     """I10: no drug within the lock-out after a command that failed, no dose within the interval."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     lock = oracle.bound("lock_out")
     if lock is not None and _gives(verdict):
         assert all(Fraction(f.ago_s) >= lock for f in case.history if f.kind == "failed")
@@ -172,7 +172,7 @@ def lock_out(case: Case, verdict: Verdict) -> None:
 
 def interaction(case: Case, verdict: Verdict) -> None:
     """I11: beside another drug above its threshold, a drug keeps to its lower bounds; joint rates add up."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     threshold, joint = oracle.bound("interaction_above@beta"), oracle.bound("joint_rate")
     if threshold is not None:
         beta = max(Fraction(0), Fraction(case.on_board["beta"] or 0))
@@ -201,7 +201,7 @@ def interaction(case: Case, verdict: Verdict) -> None:
 
 def contraindication(case: Case, verdict: Verdict) -> None:
     """I12: no drug whose covariates are beyond their bound, or are not known."""
-    oracle, giving = Oracle(case), _gives(verdict)
+    oracle, giving = oracle_of(case), _gives(verdict)
     for key in case.limits:
         if key.startswith("contraindicated") and giving:
             assert not oracle.contraindicated(key, giving)
@@ -209,7 +209,7 @@ def contraindication(case: Case, verdict: Verdict) -> None:
 
 def unknown(case: Case, verdict: Verdict) -> None:
     """I13: no drug of which a needed limit, the state, or a covariate its limits grow with is not known."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     for o in _gives(verdict):
         assert o.drug in DRUGS
         need = {"rate": "maximum_rate", "bolus": "maximum_bolus"}.get(o.kind, "maximum_amount")
@@ -231,7 +231,7 @@ def unknown(case: Case, verdict: Verdict) -> None:
 
 def approval(case: Case, verdict: Verdict) -> None:
     """I14: no drug by a proposal that is too old, or much of which was given since."""
-    oracle = Oracle(case)
+    oracle = oracle_of(case)
     if case.proposed_ago_s is not None and _gives(verdict):
         stale = oracle.bound("proposal_stale_after")
         assert stale is None or Fraction(case.proposed_ago_s) <= stale

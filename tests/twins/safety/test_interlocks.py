@@ -160,6 +160,37 @@ def test_amounts_that_others_bound_too(
         assert found[limit].effect == "reduced"
 
 
+def test_a_basal_rate_that_nobody_knows_refuses() -> None:
+    """A bound of so many times an unknown rate is no bound of 0: the rate is not cut to a suspension."""
+    for limit, order in (("maximum_times_basal", rate(1.0)), ("maximum_automatic_bolus", bolus(0.5))):
+        verdict = beside(limit, order, basal_rate=None)
+        assert verdict.orders == ()
+        assert (only(verdict).limit, only(verdict).value) == (limit, -1.0)
+    in_units = INSULIN | {"maximum_automatic_bolus": Bound(0.25, "U", "test")}
+    assert judged(bolus(0.5), limits=in_units, basal_rate=None).orders[0].amount == 0.25
+
+
+def test_a_value_above_where_the_drug_may_be_given_suspends() -> None:
+    limits = INSULIN | {"suspend_above": Bound(180.0, "mg/dL", "test")}
+    assert judged(rate(2.0), limits=limits, value=180.0).findings == ()
+    verdict = judged(rate(2.0), limits=limits, value=180.5)
+    assert verdict.orders == (rate(0.0),)
+    assert (only(verdict).limit, only(verdict).effect, only(verdict).value) == (
+        *("suspend_above", "reduced"),
+        180.5,
+    )
+
+
+@pytest.mark.parametrize("limit", ["stale_after", "suspend_below", "suspend_above"])
+def test_each_limit_on_a_reading_needs_one(limit: str) -> None:
+    amounts = {name: bound for name, bound in INSULIN.items() if name.startswith("maximum")}
+    bound = INSULIN.get(limit, Bound(300.0, "mg/dL", "test"))
+    verdict = judged(rate(1.0), limits={**amounts, limit: bound}, value=None)
+    assert verdict.refused
+    assert (only(verdict).limit, only(verdict).value) == (limit, -1.0)
+    assert judged(rate(1.0), limits=amounts, value=None).findings == ()
+
+
 def test_amount_on_board_that_nobody_knows_refuses() -> None:
     """oref0: maximum insulin on board is 0 until configured; Trio: refused when it is unknown."""
     assert only(judged(bolus(0.5), on_board=None)).limit == "maximum_on_board"

@@ -10,6 +10,7 @@ from dosetwin.platform.contracts.action import (
     ApproveProposal,
     ChangeMode,
     ClearAlert,
+    OverrideLimit,
     RefuseProposal,
 )
 from dosetwin.platform.contracts.alert import (
@@ -81,6 +82,7 @@ __all__ = [
     "MissedDose",
     "Mode",
     "Order",
+    "OverrideLimit",
     "Precondition",
     "Prediction",
     "Priority",

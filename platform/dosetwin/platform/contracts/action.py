@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dosetwin.platform.contracts.command import CommandId
-from dosetwin.platform.contracts.enrolment import Mode
+from dosetwin.platform.contracts.enrolment import Measure, Mode
 from dosetwin.platform.contracts.event import Event, Instant, Name
 
 
@@ -40,7 +40,20 @@ class ChangeMode(msgspec.Struct, frozen=True, kw_only=True, tag="mode", tag_fiel
     seen_version: int
 
 
-Act = ApproveProposal | RefuseProposal | AcknowledgeAlert | ClearAlert | ChangeMode
+class OverrideLimit(msgspec.Struct, frozen=True, kw_only=True, tag="override", tag_field="kind"):
+    """Hold a limit of the safety supervisor at another value from `Action.at` until just before `until`.
+
+    `limit` is its key, such as "maximum_bolus" or "maximum_rate@propofol". How far a role may move it and for
+    how long, its therapy says; what goes further does not hold at all. It takes the place of the override of
+    the same limit by the same person, if there is one.
+    """
+
+    limit: Name
+    value: Measure
+    until: Instant
+
+
+Act = ApproveProposal | RefuseProposal | AcknowledgeAlert | ClearAlert | ChangeMode | OverrideLimit
 
 
 class Action(Event, frozen=True, kw_only=True, tag="action", tag_field="type"):

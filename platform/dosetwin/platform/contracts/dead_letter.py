@@ -25,6 +25,7 @@ DeadLetterReason = Literal[
     "duplicate",
     "bad_signature",
     "bad_enrolment",
+    "bad_override",
     "stale_enrolment",
     "unknown_subject",
     "clock_unknown",

@@ -92,7 +92,9 @@ class Conclusions:
                 quantity: float(values[index, best]) for quantity, values in appraisal.lowest.items()
             }
             verdict = (
-                review(orders, situation(patient, now_s), patient.held, therapy.guarded) if orders else None
+                review(orders, situation(patient, now_s), patient.held_at(now_s), therapy.guarded)
+                if orders
+                else None
             )
             outcome, leaving, reason = self._outcome(patient, orders, verdict, now_s)
             reason = reason or appraisal.reasons[index]
@@ -233,7 +235,7 @@ class Conclusions:
         verdict = review(
             proposal.orders,
             situation(patient, now_s, proposed_s),
-            patient.held,
+            patient.held_at(now_s),
             patient.therapy.guarded,
         )
         outcome: Any = "refused" if verdict.refused or not verdict.orders else "command"

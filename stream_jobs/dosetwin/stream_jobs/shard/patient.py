@@ -6,7 +6,7 @@ import msgspec
 
 from dosetwin.platform.contracts import Enrolment, Order, Proposal
 from dosetwin.stream_jobs.enrolment import resolve
-from dosetwin.twins.safety import LimitTable, Watch
+from dosetwin.twins.safety import LimitTable, Override, Watch, effective_limits
 from dosetwin.twins.therapy import Therapy
 
 SEQUENCE_WINDOW = 1024
@@ -76,6 +76,8 @@ class PatientState(msgspec.Struct):
     on_board: dict[str, float] = {}
     """Of each drug at the last decision."""
     alerts: dict[str, str] = {}
+    overrides: list[Override] = []
+    """Limits that persons hold at other values for a time; those that ended are left out with the next."""
 
     def pending_command(self, now_s: float) -> str | None:
         """A command that may still be carried out: unanswered and not expired. Forgets expired ones."""
@@ -138,3 +140,23 @@ class Patient:
         self.basal_rates = basal_rates(self.covariates) if basal_rates is not None else {}
         self.device = resolved.device
         self.state.enrolment = enrolment
+
+    def held_at(self, now_s: float) -> LimitTable:
+        """The limits in force, the overrides of persons included."""
+        if not self.state.overrides:
+            return self.held
+        effective = effective_limits(self.limits, self.state.overrides, now_s, self.therapy.ceilings)
+        return LimitTable(effective.limits) if effective.in_force else self.held
+
+    def override(self, asked: Override) -> str:
+        """Take an override, in place of that person's earlier one; returns why it does not hold."""
+        refused = effective_limits(self.limits, [asked], asked.from_s, self.therapy.ceilings).refused
+        if refused:
+            return refused[0].reason
+        self.state.overrides = [
+            each
+            for each in self.state.overrides
+            if each.until_s > asked.from_s and (each.limit, each.person) != (asked.limit, asked.person)
+        ]
+        self.state.overrides.append(asked)
+        return ""

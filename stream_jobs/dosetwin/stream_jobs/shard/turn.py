@@ -15,6 +15,7 @@ from dosetwin.platform.contracts import (
     ApproveProposal,
     AuditEntry,
     Enrolment,
+    OverrideLimit,
     Prediction,
     RefuseProposal,
 )
@@ -28,6 +29,7 @@ from dosetwin.stream_jobs.shard.intake import Intake, Record, Refused
 from dosetwin.stream_jobs.shard.outbox import Outbox
 from dosetwin.stream_jobs.shard.patient import Patient
 from dosetwin.stream_jobs.shard.roster import Roster
+from dosetwin.twins.safety import Override
 
 RHYTHM = 0.9
 """A decision is due after this share of its interval, so that a sensor a little early is not skipped."""
@@ -212,6 +214,8 @@ class Turn:
                 raise Refused("bad_signature", str(error)) from error
             if isinstance(action.act, ApproveProposal | RefuseProposal):
                 self._on_proposal(patient, action, action.act, record, live)
+            elif isinstance(action.act, OverrideLimit):
+                self._on_override(patient, action, action.act)
         except Refused as refused:
             self.intake.refuse(record, refused)
             return
@@ -228,6 +232,23 @@ class Turn:
                     reason=f"{action.person} ({action.role}): {action.reason}",
                 ),
             )
+
+    @staticmethod
+    def _on_override(patient: Patient, action: Action, act: OverrideLimit) -> None:
+        problem = patient.override(
+            Override(
+                limit=act.limit,
+                value=act.value.value,
+                unit=act.value.unit,
+                person=action.person,
+                role=action.role,
+                from_s=action.at.timestamp(),
+                until_s=act.until.timestamp(),
+                reason=action.reason,
+            )
+        )
+        if problem:
+            raise Refused("bad_override", problem)
 
     def _on_proposal(
         self,
