@@ -121,7 +121,7 @@ def inductions(outcomes: Mapping[str, Outcome]) -> Plot:
                 axis.plot([np.median(values)], [row], "D", color=f"C{row}", markersize=6)
                 words.append(f"{title} {policy} median {np.median(values):.1f}")
             axis.set_xlabel(title)
-        axes[0].set_xscale("log")
+        axes[0].set_xlim(left=0.0)
         axes[1].axvline(DEEP, color=INDIVIDUAL, linewidth=1.0)
         _named(axes[0], outcomes)
         figure.set_label("Induction and overshoot: " + "; ".join(words))
@@ -151,7 +151,7 @@ def hypotension(outcomes: Mapping[str, Outcome]) -> Plot:
 
 
 def pairs(outcomes: Mapping[str, Outcome]) -> Plot:
-    """The way of both effect sites, of the middle and the worst patient, on the isoboles of a typical adult."""
+    """The way of both effect sites, of two patients, on the isoboles of a typical adult."""
     with style():
         columns = min(3, len(outcomes))
         rows = -(-len(outcomes) // columns)

@@ -3,11 +3,11 @@
 Propofol: 1.5 mg/kg (1 mg/kg over 55 years: the lower half of the label, since remifentanil runs) in
 portions of 40 mg every 10 s (20 mg), after 90 s a portion every half minute while BIS is above 60; then 10,
 8 and 6 mg/kg/h for 10 minutes, 10 minutes and thereafter (Roberts et al., Anaesthesia 1988;43 Suppl:14;
-label of Diprivan, FDA 2022, section "Dosage": two thirds of it over 55 years). Adjusted by the minute: BIS
-above 60, 0.3 mg/kg and 1 mg/kg/h more; below 40, 1 mg/kg/h less, at most every two minutes. Remifentanil:
-0.2 ug/kg/min (label of Ultiva: 0.05-2; half over 65 years), less by a quarter while the pressure is below
-65, more by a quarter where heart rate or pressure rise by a fifth above those before induction, at most
-every two minutes.
+label of Diprivan, FDA 2022; two thirds of it over 55 years). Adjusted by the minute: BIS above 60, 0.3
+mg/kg and 1 mg/kg/h more; below 40, 1 mg/kg/h less, at most every two minutes. Remifentanil: 0.2 ug/kg/min
+(label of Ultiva: 0.05-2; half over 65 years), less by a quarter while the pressure is below 65 or BIS below
+35, more by a quarter where heart rate or pressure rise by a fifth above those before induction (not with a
+BIS below 45), at most every two minutes.
 """
 
 from __future__ import annotations
@@ -91,8 +91,12 @@ class ByHand:
         self.shift = np.clip(self.shift + np.where(light, 1.0, np.where(deep, -1.0, 0.0)), -9.0, 10.0)
         self.waits[0] = np.where(light | deep, at_s + WAIT_S, self.waits[0])
         ready = (self.waits[1] <= at_s) & asleep
-        low = ready & (c.pressure < 65.0)
-        high = ready & ((c.pressure > 1.2 * self.before[0]) | (c.heart_rate > 1.2 * self.before[1]))
+        low = ready & ((c.pressure < 65.0) | (seen < 35.0))
+        high = (
+            ready
+            & ~(seen < 45.0)
+            & ((c.pressure > 1.2 * self.before[0]) | (c.heart_rate > 1.2 * self.before[1]))
+        )
         self.remifentanil = np.clip(
             self.remifentanil * np.where(low, 0.75, np.where(high, 1.25, 1.0)), 0.05, 0.5
         )
