@@ -28,7 +28,10 @@ MEASURES = (
 
 
 def ward(cohort: Cohort) -> TrialPlant:
-    """Patients of one compartment & a "noisy" level."""
+    """Patients of one compartment & a "noisy" level.
+
+    A second line. See `Cohort`; raises NotImplementedError.
+    """
     raise NotImplementedError
 
 
@@ -101,7 +104,7 @@ def test_it_says_what_was_simulated_and_how_to_do_it_again() -> None:
     assert "code c0de" in page
     assert "Simulated patients, not people" in page
     assert page.index("time in range") < page.index("Level over time")
-    assert "Patients of one compartment &amp; a &quot;noisy&quot; level." in page
+    assert "Patients of one compartment &amp; a &quot;noisy&quot; level. A second line.</p>" in page
 
 
 def test_what_people_wrote_is_text() -> None:

@@ -1,4 +1,4 @@
-"""Runs the cells of a trial one after another in this process, without Ray: for a debugger, a busy machine."""
+"""Runs a trial's cells one after another in this process, without Ray: for a debugger, a busy machine."""
 
 from __future__ import annotations
 

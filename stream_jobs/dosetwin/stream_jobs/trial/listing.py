@@ -83,7 +83,7 @@ def result_table(result: TrialResult, challenge: str) -> Table:
     if challenge or len(setting.challenges) > 1:
         title += f", challenge {challenge or NONE}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("mean (worst)\n95 % CI", overflow="fold")
+    table.add_column("mean (worst)\n95 % CI", no_wrap=True)
     for policy in setting.policies:
         table.add_column(policy, justify="right", overflow="fold")
     for measure in result.measures:

@@ -107,12 +107,18 @@ def _policies(page: Page, trial: Trial, result: TrialResult) -> None:
     titles = {name: comparator.title for name, comparator in trial.comparators.items()}
     page.items([f"{name}: {titles.get(name, TWIN_TITLE)}" for name in result.setting.policies])
     maker = trial.plants[result.setting.plant]
-    about = " ".join((maker.__doc__ or "").split())
+    about = plant_words(maker.__doc__ or "")
     if about:
         page.text(f"Plant {result.setting.plant}: {about}")
     if result.setting.challenges != ("",) and len(result.setting.challenges) == 1:
         name = result.setting.challenges[0]
         page.text(f"Challenge {name}: {trial.challenges.get(name, '')}")
+
+
+def plant_words(docstring: str) -> str:
+    """What a plant says of itself, without the sentences that speak of code."""
+    sentences = " ".join(docstring.split()).replace(". ", ".\n").split("\n")
+    return " ".join(sentence for sentence in sentences if "`" not in sentence)
 
 
 def _reading(page: Page, result: TrialResult) -> None:
@@ -125,7 +131,7 @@ def _reading(page: Page, result: TrialResult) -> None:
             "Intervals are of the mean over patients of this plant: a bootstrap over patients "
             "(bias-corrected and accelerated, widened for few; Efron 1987, Hesterberg 2015). They say "
             "nothing of how wrong the plant is. With 5 patients a 95 % interval covers about 91 % for "
-            "symmetric and 80 % for very skewed measures, with 20 patients 94 to 96 % and 91 %.",
+            "symmetric and 80 % for very skewed measures, with 20 patients 95 and 90 %.",
             "An interval of no width says that all patients had the same value, not that no patient can have "
             "another: after 0 of n patients up to 3 in n may still have it (Hanley & Lippman-Hand 1983).",
             "The worst patient is the worst of those simulated; more patients find worse ones.",

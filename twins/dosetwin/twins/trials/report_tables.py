@@ -13,12 +13,13 @@ from dosetwin.twins.trials.trial import Measure
 
 DIGITS = 3
 CSS = """
+body { max-width: 74rem; }
 table.trial { font-size: .88rem; min-width: 34rem; }
 table.trial caption { text-align: left; color: var(--soft);
   font-size: .86rem; padding-bottom: .3rem; }
-table.trial th, table.trial td { vertical-align: top; padding: .4rem .8rem; }
+table.trial th, table.trial td { vertical-align: top; padding: .4rem .6rem; }
 table.trial th[scope=row] { text-align: left; color: var(--ink); border-bottom: 1px solid var(--line);
-  font-weight: 600; white-space: normal; min-width: 11rem; max-width: 18rem; }
+  font-weight: 600; white-space: normal; min-width: 10rem; max-width: 16rem; }
 table.trial small { display: block; font-weight: 400; color: var(--soft); font-size: .8rem; }
 table.trial td b { font-size: .98rem; }
 table.trial .better { color: #00603f; } table.trial .worse { color: var(--warn); }
