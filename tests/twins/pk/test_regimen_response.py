@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -12,10 +15,17 @@ from dosetwin.twins.policies.regimen_response import Plans, course
 from dosetwin.twins.precision import double_precision
 
 P = {"CL": 3.2, "V1": 45.0, "Q2": 6.5, "V2": 40.0}
-THETA = np.array([P["CL"], P["V1"], P["Q2"], P["V2"], 1.0])
-NOTHING = Doses(np.full(3, -1e4), np.zeros(3), np.zeros(3), np.zeros(3))
-TIMES = np.array([0.5, 1.9, 3.0, 12.0, 13.0, 25.0, 47.9])
-EDGES = np.array([5.0, 24.0, 48.0])
+THETA: Any = np.array([P["CL"], P["V1"], P["Q2"], P["V2"], 1.0])
+
+
+def numbers(*values: float | np.ndarray) -> Any:
+    """For a kernel that is written for JAX's arrays."""
+    return tuple(np.asarray(value, np.float64) for value in values)
+
+
+NOTHING = Doses(*numbers(np.full(3, -1e4), np.zeros(3), np.zeros(3), np.zeros(3)))
+TIMES: Any = np.array([0.5, 1.9, 3.0, 12.0, 13.0, 25.0, 47.9])
+EDGES: Any = np.array([5.0, 24.0, 48.0])
 
 
 def concentration(t: float, doses: list[tuple[float, float, float]]) -> float:
@@ -33,12 +43,12 @@ def concentration(t: float, doses: list[tuple[float, float, float]]) -> float:
 
 def test_a_loading_dose_and_a_regimen_beside_a_running_infusion() -> None:
     running = Doses(*np.array([[-0.5, -1e4, -1e4], [1.5, 0, 0], [0, 0, 0], [800.0, 0, 0]]))
-    plan = Plans(*(np.float64(v) for v in (1750.0, 1.75, 1000.0, 1.0, 12.0, 11.0)))
+    plan = Plans(*numbers(1750.0, 1.75, 1000.0, 1.0, 12.0, 11.0))
     written = [(-0.5, 1.5, 1200.0), (0.0, 1.75, 1750.0), *((11.0 + 12 * k, 1.0, 1000.0) for k in range(4))]
     with double_precision():
         # what the infusion that began half an hour ago has brought is the state
         before = solve_ivp(_field(lambda t: 800.0), (0, 0.5), [0.0, 0.0], rtol=1e-10, atol=1e-10).y[:, -1]
-        state = State(before, np.float64(0.0))
+        state = State(*numbers(before, 0.0))
         found = course(two_compartment(), THETA, state, running, plan, TIMES, EDGES)
     expected = [concentration(t, written) for t in TIMES]
     np.testing.assert_allclose(found.concentration, expected, rtol=1e-7)
@@ -51,10 +61,10 @@ def test_a_loading_dose_and_a_regimen_beside_a_running_infusion() -> None:
 
 def test_doses_at_once_and_absorption() -> None:
     structure = two_compartment("first_order")
-    theta = np.array([P["CL"], P["V1"], P["Q2"], P["V2"], 0.8, 0.7])
-    plan = Plans(*(np.float64(v) for v in (300.0, 0.0, 200.0, 0.0, 12.0, 12.0)))
+    theta: Any = np.array([P["CL"], P["V1"], P["Q2"], P["V2"], 0.8, 0.7])
+    plan = Plans(*numbers(300.0, 0.0, 200.0, 0.0, 12.0, 12.0))
     with double_precision():
-        state = State(np.zeros(2), np.float64(0.0))
+        state = State(*numbers(np.zeros(2), 0.0))
         found = course(structure, theta, state, NOTHING, plan, TIMES, EDGES)
     y, at, values = np.zeros(4), 0.0, []
     moments = sorted({0.0, 12.0, 24.0, 36.0, *TIMES, *EDGES})
@@ -83,11 +93,11 @@ def test_doses_at_once_and_absorption() -> None:
 
 def test_many_doses_by_the_geometric_sum_follow_written_ones() -> None:
     """Every 6 h for 200 h, infused or at once."""
-    times = np.array([199.0, 199.99])
+    times: Any = np.array([199.0, 199.99])
     for duration in (0.75, 1e-9):
-        plan = Plans(*(np.float64(v) for v in (0.0, 1.0, 500.0, duration, 6.0, 2.0)))
+        plan = Plans(*numbers(0.0, 1.0, 500.0, duration, 6.0, 2.0))
         with double_precision():
-            state = State(np.zeros(2), np.float64(0.0))
+            state = State(*numbers(np.zeros(2), 0.0))
             found = jax.jit(
                 lambda t, plan=plan, state=state: course(two_compartment(), THETA, state, NOTHING, plan, t, t)
             )(times)
@@ -96,7 +106,7 @@ def test_many_doses_by_the_geometric_sum_follow_written_ones() -> None:
         np.testing.assert_allclose(found.concentration, expected, rtol=1e-5)
 
 
-def _field(rate):  # type: ignore[no-untyped-def]
+def _field(rate: Callable[[float], float]) -> Callable[[float, np.ndarray], list[float]]:
     def field(t: float, y: np.ndarray) -> list[float]:
         x, z = y[0] / P["V1"], y[1] / P["V2"]
         return [rate(t) - P["CL"] * x - P["Q2"] * (x - z), P["Q2"] * (x - z)]

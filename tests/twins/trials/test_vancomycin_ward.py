@@ -50,12 +50,8 @@ def test_the_pooled_model_gives_its_papers_reference_patient() -> None:
     )
     CLcr = infection.production(person) / 0.83
     CL, V1, V2, Q = (float(v[0]) for v in infection_pooled.kinetics(person, CLcr))
-    assert (
-        pytest.approx(42.9, rel=1e-4),
-        pytest.approx(41.7, rel=1e-4),
-        pytest.approx(3.22, rel=1e-4),
-    ) == (V1, V2, Q)
-    assert pytest.approx(4.10, rel=0.01) == CL
+    np.testing.assert_allclose([V1, V2, Q], [42.9, 41.7, 3.22], rtol=1e-4)
+    np.testing.assert_allclose(CL, 4.10, rtol=0.01)
 
 
 def test_the_pooled_model_has_its_variability() -> None:

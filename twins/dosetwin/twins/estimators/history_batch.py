@@ -65,7 +65,7 @@ class Batch:
 def batches(
     model: PopulationModel,
     patients: Sequence[Arrays],
-    ask_h: Sequence[float] | Sequence[Sequence[float]],
+    ask_h: Sequence[Any],
     drift: Drift | None = None,
 ) -> Iterable[Batch]:
     """The patients' programs with a record more at every time of `ask_h`, grouped by padded shape.

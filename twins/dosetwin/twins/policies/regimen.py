@@ -265,9 +265,9 @@ def _chosen(ranked: Values, most: int) -> list[tuple[int, int, int]]:
     picked.sort(key=lambda place: -ranked[place])
     picked = picked[: most // 2]
     for flat in np.argsort(-ranked, axis=None)[: 2 * most]:
-        x, k, a = (int(v) for v in np.unravel_index(int(flat), ranked.shape))
-        if len(picked) < most and np.isfinite(ranked[x, k, a]) and (x, k, a) not in picked:
-            picked.append((x, k, a))
+        i, k, j = (int(v) for v in np.unravel_index(int(flat), ranked.shape))
+        if len(picked) < most and np.isfinite(ranked[i, k, j]) and (i, k, j) not in picked:
+            picked.append((i, k, j))
     return picked
 
 

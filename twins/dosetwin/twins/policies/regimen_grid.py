@@ -52,7 +52,7 @@ def day_edges(left_h: Any) -> Array:
 
 
 def day_times(plan: Plans, left_h: Any) -> Array:
-    """Hours from now [6]: trough, then end of infusion, of the last dose of each of the three days.
+    """Hours from now [6]: trough, then end of infusion, of the last dose of each of the days.
 
     The last dose of a day is the first one due within the last interval before the day's end.
     """
@@ -63,7 +63,7 @@ def day_times(plan: Plans, left_h: Any) -> Array:
 
 
 def windows(past_area: Any, area: Any) -> Array:
-    """Areas of today, tomorrow, the day after and the 24 h from now [..., 4], from areas until `day_edges`."""
+    """Areas of today, tomorrow, the day after and the next 24 h [..., 4], from areas until `day_edges`."""
     today, ahead, tomorrow, after = (area[..., k] for k in range(4))
     return jnp.stack([past_area + today, tomorrow - today, after - tomorrow, ahead], axis=-1)
 
@@ -106,7 +106,8 @@ def score_grid(
             b, e, o = (getattr(part, leaf)[:, None, :, None, :] for part in (base, each, once))
             total = b + sizes[None, :, None, None, None] * o + amounts[None, None, None, :, None] * e
             # single precision: half the memory, and chances need no more
-            return total.astype(jnp.float32)
+            single: Array = total.astype(jnp.float32)
+            return single
 
         past = standing.past_area.astype(jnp.float32)[:, None, None, None]
         area = windows(past, mixed("area"))

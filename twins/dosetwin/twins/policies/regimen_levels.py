@@ -22,7 +22,7 @@ ASK_H = np.arange(1.0, 24.5, 1.0)
 """Hours from now at which a level is thought of."""
 SETTLED_H = 1.0
 """No level during an infusion or so soon after it: the drug is still spreading (Rybak 2020: 1-2 h)."""
-WORTH_IT = 0.01
+WORTH_IT = 0.04
 """Utility (about: chance of a day within range) below which a level is not worth the needle (our choice)."""
 
 
@@ -65,7 +65,7 @@ def next_level(
     found = over_patients(_preposterior(), n, (mean, sd, area, utility))
     allowed = _settled(here, plan)
     before = area.var(axis=1)
-    chosen = best_time(found.variance, allowed, before)
+    chosen = best_time(found.variance, allowed, before, ASK_H)
     pick = np.arange(n)
     worth = np.where(chosen >= 0, np.maximum(found.worth[pick, chosen], 0.0), 0.0)
     worth_it = (chosen >= 0) & (worth >= WORTH_IT)

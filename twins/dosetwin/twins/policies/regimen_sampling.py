@@ -10,7 +10,10 @@ that may come,
 (the preposterior variance; Raiffa & Schlaifer 1961, Applied Statistical Decision Theory). The mean over e
 is by Gauss and Hermite's rule, that over s by the samples. What the level is worth is what the best choice
 after it has more utility than the best choice now, E_y max_c sum_r w_r(y) U_rc - max_c mean_r U_rc. One
-patient; vmap it.
+patient; vmap it. The best time makes the uncertainty least on the average over the coming day, sigma^2 until
+the level and V(t) after it, so that a level is not put off for ever for the sake of a slightly better one:
+
+    t* = argmin [ t sigma^2 + (24 h - t) V(t) ]
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+DAY_H = 24.0
+"""The time over which uncertainty is averaged: a later level is thought of again at a later decision."""
 GUESSES = 32
 """Samples that a level is imagined for, spread evenly over all: each time three levels."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(3)
@@ -57,14 +62,11 @@ def preposterior(
     return Preposterior(*jax.vmap(at, in_axes=(1, 1))(mean, sd))
 
 
-def best_time(variance: np.ndarray, allowed: np.ndarray, before: np.ndarray, tie: float = 0.05) -> np.ndarray:
-    """Index [n] of the earliest allowed time whose reduction is within `tie` of the largest; -1: none.
+def best_time(variance: np.ndarray, allowed: np.ndarray, before: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    """Index [n] of the best allowed time; -1 where none is allowed or none tells anything.
 
-    `variance` [n, K] expected after a level at each time, `before` [n] without one.
+    `variance` [n, K] expected after a level at each of `hours` [K], `before` [n] without one. See the module.
     """
-    kept = np.where(allowed, variance, np.inf)
-    least = kept.min(axis=1)
-    gain = np.maximum(before - least, 0.0)
-    good = kept <= (least + tie * gain)[:, None]
-    chosen: np.ndarray = np.where(np.isfinite(least) & (gain > 0), good.argmax(axis=1), -1)
+    gain = np.where(allowed, (before[:, None] - variance) * (DAY_H - hours), 0.0)
+    chosen: np.ndarray = np.where(gain.max(axis=1) > 0, gain.argmax(axis=1), -1)
     return chosen

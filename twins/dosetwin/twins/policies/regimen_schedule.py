@@ -6,6 +6,7 @@ is due one interval after the last dose began, and at once when that time has pa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ def day_of_treatment(doses_h: Sequence[Dose], now_h: float) -> float:
         if later - earlier > COURSE_GAP_H:
             break
         first = earlier
-    return first + 24.0 * np.floor((now_h - first) / 24.0 + 1e-9)
+    return first + 24.0 * math.floor((now_h - first) / 24.0 + 1e-9)
 
 
 def entered_between(doses_h: Sequence[Dose], begin_h: float, end_h: float) -> float:

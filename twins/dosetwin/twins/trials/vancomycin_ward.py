@@ -29,7 +29,7 @@ from dosetwin.twins.patient import Patient
 from dosetwin.twins.plants import infection
 from dosetwin.twins.plants.infection import InfectionInputs, InfectionParameters, InfectionState, Kinetics
 from dosetwin.twins.precision import double_precision
-from dosetwin.twins.trials.trial import Cohort, Outcome
+from dosetwin.twins.trials.trial import Cohort, FloatArray, Outcome
 
 Values = npt.NDArray[np.float64]
 START_S = 1_750_032_000.0
@@ -270,7 +270,7 @@ class Ward:
         days = (len(areas) - 1) // per_day
         daily = np.diff(areas[::per_day][: days + 1], axis=0)
         inside, above = (daily >= LOW) & (daily <= HIGH), daily > HIGH
-        measures: dict[str, Values] = {
+        measures: dict[str, FloatArray] = {
             "auc24_in_target_pct": 100 * inside.mean(axis=0),
             "auc24_above_pct": 100 * above.mean(axis=0),
         }
