@@ -315,6 +315,15 @@ def test_the_other_drug_of_the_same_command_counts() -> None:
     assert [o.amount for o in verdict.orders] == pytest.approx([80.0, 2400.0]), "100 + 40 ug are above 120"
 
 
+def test_no_drug_interacts_with_itself() -> None:
+    limits = {
+        **INSULIN,
+        "interaction_above": Bound(0.5, "U", "test"),
+        "interaction_bolus": Bound(1.0, "U", "test"),
+    }
+    assert judged(bolus(3.0), limits=limits).findings == ()
+
+
 def test_an_interaction_that_nobody_can_judge_refuses() -> None:
     verdict = theatre(hypnotic("bolus", 10.0), remifentanil_ug=None)
     assert verdict.refused

@@ -141,6 +141,23 @@ def test_orders_of_one_command_share_the_room() -> None:
     assert only(verdict).value == 9.0
 
 
+@pytest.mark.parametrize(("window", "given"), [("given_24h", 74.0), ("given_4h", 14.0), ("given_1h", 4.0)])
+def test_orders_of_one_command_share_every_window(window: str, given: float) -> None:
+    limits = {
+        **INSULIN,
+        "maximum_on_board": Bound(50.0, "U", "test"),
+        "maximum_1h": Bound(10.0, "U", "test"),
+        "maximum_4h": Bound(20.0, "U", "test"),
+    }
+    verdict = judged(bolus(4.0), bolus(4.0), limits=limits, **{window: given})
+    assert [order.amount for order in verdict.orders] == [4.0, 2.0]
+
+
+def test_room_that_is_only_rounding_is_none() -> None:
+    assert judged(bolus(1.0), on_board=7.0 - 1e-12).refused
+    assert judged(rate(1.0, duration_s=3600.0), basal_rate=0.0, on_board=7.0 - 1e-12).orders[0].amount == 0.0
+
+
 @pytest.mark.parametrize(
     ("order", "given", "left", "limits"),
     [
@@ -292,7 +309,16 @@ def test_a_broken_bound_refuses(broken: float) -> None:
     for name, bound in INSULIN.items():
         verdict = judged(bolus(1.0), limits=INSULIN | {name: Bound(broken, bound.unit, "test")})
         assert verdict.orders == (), name
-    assert judged(bolus(1.0), limits=INSULIN | {"stale_after": Bound(12.0, "fortnights", "test")}).refused
+    for name, unit in (
+        ("stale_after", "fortnights"),
+        ("joint_rate", "%"),
+        ("unsteady_above", "mg/dL"),
+        ("contraindicated_above", "mg/dL"),
+    ):
+        finding = only(judged(bolus(1.0), limits=INSULIN | {name: Bound(1e9, unit, "test")}))
+        assert finding.limit == "malformed"
+        assert name in finding.reason
+        assert "cannot be judged" not in finding.reason
 
 
 # --- malformed orders ----------------------------------------------------------------------------------

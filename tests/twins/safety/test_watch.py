@@ -98,6 +98,48 @@ def test_drugs_are_those_it_was_asked_for_and_those_it_was_told_of() -> None:
     assert dict(found.lowest) == {}
 
 
+def test_noise_forgets() -> None:
+    noisy, calm = [100.0, 140.0] * 10, [120.0] * 14
+    assert watched(*noisy).noise == pytest.approx(40.0 / 1.5**0.5)
+    assert watched(*noisy, *calm).noise == 0.0
+
+
+def test_what_is_heard_late_does_not_take_the_place_of_what_is_newer() -> None:
+    watch = Watch()
+    for at_s in (NOW, NOW - 600.0):
+        watch.failed(at_s)
+        watch.give(TwinEvent(at_s, "meal", "carbohydrate", 30.0, 1))
+    assert (watch.failed_s, watch.announced_s) == (NOW, NOW)
+
+
+def test_an_infusion_of_no_duration_is_given_at_once() -> None:
+    watch = Watch()
+    watch.give(TwinEvent(NOW - 60.0, "infusion", "insulin", 3.0, 1, duration_s=0.0))
+    assert watch.situation(NOW, lowest={}, on_board={}).drugs["insulin"].given_1h == 3.0
+
+
+def test_what_was_given_since_a_proposal_are_doses_and_no_rates() -> None:
+    watch = Watch()
+    watch.give(TwinEvent(NOW - 7200.0, "rate", "insulin", 1.0, 1))
+    for at_s, amount in ((NOW - 900.0, 2.0), (NOW - 300.0, 4.0), (NOW + 60.0, 8.0)):
+        watch.give(TwinEvent(at_s, "bolus", "insulin", amount, 2))
+        watch.give(TwinEvent(at_s, "infusion", "insulin", amount, 3, duration_s=1800.0))
+
+    def since(proposed_s: float | None) -> float | None:
+        told = watch.situation(NOW, lowest={}, on_board={}, proposed_s=proposed_s)
+        return told.drugs["insulin"].given_since_proposal
+
+    assert [since(NOW - 600.0), since(NOW - 1000.0), since(None)] == [8.0, 12.0, None]
+
+
+def test_infusions_that_left_the_window_are_forgotten_and_no_others() -> None:
+    watch = Watch()
+    for hour in range(60):
+        watch.give(TwinEvent(NOW + 3600.0 * hour, "infusion", "insulin", 1.0, hour, duration_s=3600.0))
+    assert watch.situation(NOW + 59 * 3600.0, lowest={}, on_board={}).drugs["insulin"].given_24h == 25.0
+    assert len(watch.ledgers["insulin"].infusions) < 40
+
+
 def test_suspending_is_no_order_that_adds_drug() -> None:
     watch = Watch()
     watch.ordered((rate(0.0),), NOW)
