@@ -53,7 +53,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How far a role may move a limit for a time: from `tightest` (None: any) to `loosest`, `longest_s` long."""
+    """How far a role may move a limit, for `longest_s`: from `tightest` (None: any) to `loosest`."""
 
     loosest: Bound
     longest_s: float
