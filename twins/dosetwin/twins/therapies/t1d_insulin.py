@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from dosetwin.twins.bank import Bank
-from dosetwin.twins.therapy import AlertRule, Bound, CovariateNeed, Drug, Quantity, Therapy
+from dosetwin.twins.therapy import AlertRule, Bound, Ceiling, CovariateNeed, Drug, Quantity, Therapy
 
 _LOOP = "Loop / LoopAlgorithm"
 _OREF0 = "openaps/oref0 0.7.1"
@@ -29,6 +29,31 @@ def basal_rates(covariates: Mapping[str, float]) -> dict[str, float]:
 
     return {"insulin": covariates.get("basal_rate") or basal_U_per_h(covariates["total_daily_dose"])}
 
+
+_CLINICIAN = MappingProxyType(
+    {
+        "maximum_bolus": Ceiling(Bound(25.0, "U", "AndroidAPS hard limits, resistant adult"), 86_400.0),
+        "maximum_on_board": Ceiling(Bound(30.0, "U", "AndroidAPS hard limits, resistant adult"), 86_400.0),
+        "suspend_below": Ceiling(
+            Bound(67.0, "mg/dL", f"{_LOOP}: suspend threshold 67-110"),
+            43_200.0,
+            Bound(110.0, "mg/dL", f"{_LOOP}: suspend threshold 67-110"),
+        ),
+    }
+)
+"""How far a clinician may move limits for a time; how long is our assumption."""
+_AT_HOME = MappingProxyType(
+    {
+        "maximum_bolus": Ceiling(
+            Bound(10.0, "U", "the therapy's own: at home it is only made stricter"), 43_200.0
+        ),
+        "suspend_below": Ceiling(
+            Bound(70.0, "mg/dL", "the therapy's own: at home it is only made stricter, as for exercise"),
+            43_200.0,
+            Bound(110.0, "mg/dL", f"{_LOOP}: suspend threshold 67-110"),
+        ),
+    }
+)
 
 therapy = Therapy(
     id="t1d-insulin",
@@ -83,6 +108,7 @@ therapy = Therapy(
         }
     ),
     basal_rates=basal_rates,
+    ceilings=MappingProxyType({"clinician": _CLINICIAN, "patient": _AT_HOME, "caregiver": _AT_HOME}),
     alerts=(
         # thresholds on probabilities are our assumption; glucose levels are the consensus's (Battelino 2019)
         AlertRule(
