@@ -7,7 +7,7 @@ import random
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dosetwin.twins.events import TwinEvent
@@ -146,7 +146,7 @@ def test_suspending_is_no_order_that_adds_drug() -> None:
     assert watch.last_order_s == {}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(every_case, st.integers(0, 2**32))
 def test_i22_what_was_given_is_the_slow_sum_in_any_order_of_reports(case, seed) -> None:  # type: ignore[no-untyped-def]
     history = list(case.history)
