@@ -3,7 +3,7 @@
 Each decision takes the largest rate after which the effect site of the typical patient (Schnider, Minto;
 the covariates as enrolled) would not pass its target: with free response f(h) and unit response g(h) of the
 effect site, u = min over h of (target - f(h)) / g(h), within the pump's limits (Shafer & Gregg, J
-Pharmacokinet Biopharm 1992;20:147, doi:10.1007/BF01071000). Targets: propofol 3.5 ug/mL at 40 years, less
+Pharmacokinet Biopharm 1992;20:147, doi:10.1007/BF01071000). Targets: propofol 4 ug/mL at 40 years, less
 by 0.8 % of it a year after (Schnider 1999: C50 falls by 0.022 of 2.0 ug/mL a year; our rounding),
 remifentanil 3 ng/mL, as usual for BIS 50 under surgery (Vereecke et al., Anesthesiology 2013;118:1303
 review the surface).
@@ -23,7 +23,7 @@ from dosetwin.twins.trials.anaesthesia_chart import Chart, FloatArray, rates
 from dosetwin.twins.trials.anaesthesia_plant import DECISION_S
 from dosetwin.twins.trials.anaesthesia_pump import MOST_ML_PER_H, PER_ML
 
-PROPOFOL_TARGET, REMIFENTANIL_TARGET = 3.5, 3.0
+PROPOFOL_TARGET, REMIFENTANIL_TARGET = 4.0, 3.0
 AHEAD = 30
 """Steps of DECISION_S: the effect site of a bolus peaks within two minutes."""
 
