@@ -1,4 +1,4 @@
-"""Many anaesthesia twins as a struct of arrays: the ensemble filter of two drugs behind the bank's protocol."""
+"""Many anaesthesia twins as a struct of arrays: the ensemble filter of two drugs behind the protocol."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class AnaesthesiaBank:
             stored.append(
                 StoredTwin(
                     patient=patient,
-                    person=tuple(twin.person),
+                    person=_numbers(twin.person),
                     targets=twin.targets,
                     facts=list(twin.facts),
                     rates=[list(schedule.rates) for schedule in twin.doses],
@@ -140,7 +140,7 @@ class AnaesthesiaBank:
                     infusions=[list(schedule.infusions) for schedule in twin.doses],
                     stimuli=list(twin.stimuli.boluses),
                     lines=list(twin.lines),
-                    marks=[(mark.at_s, mark.bis_s, tuple(mark.person)) for mark in twin.marks],
+                    marks=[(mark.at_s, mark.bis_s, _numbers(mark.person)) for mark in twin.marks],
                     ended_s=twin.ended_s,
                     ensembles=np.ascontiguousarray(self._held[:, twin.slot], "<f4").tobytes(),
                 )
@@ -258,9 +258,13 @@ class AnaesthesiaBank:
         key = fold(padded, np.round(table[:, 10] * 1000.0).astype(np.int64).view(np.uint64))
         columns = np.ascontiguousarray(table[:, :10].T, np.float32)
         moved, expected = jax.device_get(
-            advance_batch(jnp.asarray(ensembles), Round(*columns, key=jnp.asarray(key)))
+            advance_batch(jnp.asarray(ensembles), Round(*map(jnp.asarray, (*columns, key))))
         )
         return moved[:n], np.stack(expected)[:, :n]
+
+
+def _numbers(person: Person) -> tuple[float, float, float, float]:
+    return person.age_a, person.weight_kg, person.height_cm, person.sex_male
 
 
 def batch_size(count: int) -> int:

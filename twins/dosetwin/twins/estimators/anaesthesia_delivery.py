@@ -1,7 +1,8 @@
-"""What was given of one drug: rates, boluses and infusions as they were told, and what they mean for an interval.
+"""What was given of one drug: rates, boluses and infusions as told, and what they mean for an interval.
 
-A schedule is a function of the set of its facts: what is told late is put where it belongs, and whoever propagates
-an ensemble asks again. Amounts in the drug's canonical unit (mg, ug), rates told per hour and used per minute.
+A schedule is a function of the set of its facts: what is told late is put where it belongs, and whoever
+propagates an ensemble asks again. Amounts in the drug's canonical unit (mg, ug), rates told per hour and used
+per minute.
 """
 
 from __future__ import annotations

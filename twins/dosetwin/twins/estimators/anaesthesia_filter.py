@@ -6,18 +6,20 @@ it, plus a persisting and a white error:
 
     reading = B3 + (S + SL) w(R_E) + NB + white.
 
-S is an unknown input with a sparse prior: it fades, wanders a little, and jumps; so does SL, the level that surgery
-holds, but slower and less. Whether a reading speaks for a jump,
-for an artefact (diathermy, muscle) or for neither is a question of three densities of the innovation z of variance V:
+S is an unknown input with a sparse prior: it fades, wanders a little, and jumps; so does SL, the level that
+surgery holds, but slower and less. Whether a reading speaks for a jump, for an artefact (diathermy, muscle)
+or for neither is a question of three densities of the innovation z of variance V:
 
-    p_0 N(z; 0, V),    p_J N(z; 0, V + J^2),    p_A / 100,        p_J = 1 - exp(-hazard x time since the last round)
+    p_0 N(z; 0, V),  p_J N(z; 0, V + J^2),  p_A / 100,    p_J = 1 - exp(-hazard x time since the last round)
 
-and S is given the variance J^2 times the posterior probability of a jump before the update, which trusts the reading as
-far as it is no artefact (moment matching of the mixture, as in the generalised pseudo-Bayes filter of first order;
-Bar-Shalom, Li & Kirubarajan 2001, section 11.6). What was announced makes a jump likely before it is seen.
+and S is given the variance J^2 times the posterior probability of a jump before the update, which trusts the
+reading as far as it is no artefact (moment matching of the mixture, as in the generalised pseudo-Bayes filter
+of first order; Bar-Shalom, Li & Kirubarajan 2001, section 11.6). What was announced makes a jump likely
+before it is seen.
 
-The update is the deterministic square root of Whitaker & Hamill 2002 (doi:10.1175/1520-0493(2002)130<1913:EDAWPO>2.0.CO;2),
-one scalar reading after the other, innovations bounded at `HUBER` standard deviations. Arrays are [row, member, patient].
+The update is the deterministic square root of Whitaker & Hamill 2002
+(doi:10.1175/1520-0493(2002)130<1913:EDAWPO>2.0.CO;2), one scalar reading after the other, innovations bounded
+at `HUBER` standard deviations. Arrays are [row, member, patient].
 """
 
 from __future__ import annotations
@@ -48,9 +50,9 @@ PerPatient = Float[Array, " patients"]
 class Round(NamedTuple):
     """What one round asks of each patient; all [patients], NaN for a reading that there is not.
 
-    Propagate `h_min` (0 to 1/3) under `propofol` mg/min and `remifentanil` ug/min after boluses (mg, ug) at the
-    start, with noise of `key`; then a stimulus of `stimulus` (1 = an incision) that was announced; then the
-    readings. `since_min`: time since the last round with readings.
+    Propagate `h_min` (0 to 1/3) under `propofol` mg/min and `remifentanil` ug/min after boluses (mg, ug) at
+    the start, with noise of `key`; then a stimulus of `stimulus` (1 = an incision) that was announced; then
+    the readings. `since_min`: time since the last round with readings.
     """
 
     h_min: PerPatient
@@ -74,20 +76,20 @@ def _noise(key: UInt32[Array, " patients"], rows: tuple[int, ...], members: int)
     return standard_normal(mix(counter[:, :, None] ^ key))
 
 
-def propofol_rates(x: Ensemble) -> kinetics.RateConstants:
-    """Rate constants of every member for propofol."""
-    V1, V2, V3, CL, Q2, Q3, ke0, km = (
-        jnp.exp(x[r]) for r in (row.V1P, row.V2P, row.V3P, row.CLP, row.Q2P, row.Q3P, row.KEP, row.KMP)
+_OF_BOTH = tuple(
+    np.array(rows)
+    for rows in zip(
+        (row.V1P, row.V2P, row.V3P, row.CLP, row.Q2P, row.Q3P, row.KEP, row.KMP),
+        (row.V1R, row.V2R, row.V3R, row.CLR, row.Q2R, row.Q3R, row.KER, row.KMR),
+        strict=True,
     )
-    return kinetics.rate_constants(V1, V2, V3, CL, Q2, Q3, ke0, km)
+)
 
 
-def remifentanil_rates(x: Ensemble) -> kinetics.RateConstants:
-    """Rate constants of every member for remifentanil."""
-    V1, V2, V3, CL, Q2, Q3, ke0, km = (
-        jnp.exp(x[r]) for r in (row.V1R, row.V2R, row.V3R, row.CLR, row.Q2R, row.Q3R, row.KER, row.KMR)
-    )
-    return kinetics.rate_constants(V1, V2, V3, CL, Q2, Q3, ke0, km)
+def of_both_drugs(x: Ensemble) -> tuple[kinetics.Kinetics, kinetics.RateConstants]:
+    """State and rate constants of every member, [propofol or remifentanil, members, patients]."""
+    state = kinetics.Kinetics(*(jnp.stack([x[k], x[k + row.R1]]) for k in range(row.P1, row.PM + 1)))
+    return state, kinetics.rate_constants(*(jnp.exp(x[rows]) for rows in _OF_BOTH))
 
 
 def unstimulated_index(x: Ensemble, propofol: Members, remifentanil: Members) -> Members:
@@ -111,13 +113,11 @@ def felt(x: Ensemble) -> Members:
 def propagate(x: Ensemble, ask: Round) -> Ensemble:
     """The ensemble at the end of the round, before anything is read."""
     h = ask.h_min
-    kp, kr = propofol_rates(x), remifentanil_rates(x)
-    propofol = kinetics.after_bolus(kinetics.Kinetics(*x[row.P1 : row.PM + 1]), ask.propofol_bolus, kp)
-    remifentanil = kinetics.after_bolus(
-        kinetics.Kinetics(*x[row.R1 : row.RM + 1]), ask.remifentanil_bolus, kr
-    )
-    propofol = kinetics.advance(propofol, ask.propofol, h, kp)
-    remifentanil = kinetics.advance(remifentanil, ask.remifentanil, h, kr)
+    state, k = of_both_drugs(x)
+    bolus = jnp.stack([ask.propofol_bolus, ask.remifentanil_bolus])[:, None]
+    rate = jnp.stack([ask.propofol, ask.remifentanil])[:, None]
+    state = kinetics.advance(kinetics.after_bolus(state, bolus, k), rate, h, k)
+    propofol, remifentanil = (kinetics.Kinetics(*(part[which] for part in state)) for which in range(2))
     drive = unstimulated_index(x, 0.5 * (x[row.PE] + propofol.E), 0.5 * (x[row.RE] + remifentanil.E))
     # three equal lags under a constant drive, exactly: y = h / (TAU / 3)
     y = 3.0 * h / jnp.exp(x[row.TAU])
@@ -130,7 +130,7 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
     ]
     noise = _noise(ask.key, _NOISE_ROWS, x.shape[1])
     wandering = []
-    for k, (r, sd, time) in enumerate(
+    for n, (r, sd, time) in enumerate(
         (
             (row.S, row.STIMULUS_SD, row.STIMULUS_TIME_MIN),
             (row.SL, row.LEVEL_SD, row.LEVEL_TIME_MIN),
@@ -140,7 +140,7 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
         )
     ):
         stays = jnp.exp(-h / time)
-        wandering.append(x[r] * stays + sd * jnp.sqrt(1.0 - stays * stays) * noise[k])
+        wandering.append(x[r] * stays + sd * jnp.sqrt(1.0 - stays * stays) * noise[n])
     moved = jnp.concatenate(
         [jnp.stack([*propofol, *remifentanil, *lags, *wandering]), x[row.FIRST_PARAMETER :]]
     )
@@ -150,7 +150,7 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
 
 
 def announced(x: Ensemble, stimulus: PerPatient, key: UInt32[Array, " patients"]) -> Ensemble:
-    """Three members in four feel a stimulus of 14 points (exponential, times its strength): our assumption."""
+    """Three members in four feel a stimulus of 14 points (exponential) times its strength: our assumption."""
     noise = _noise(key, (row.A, row.B), x.shape[1])
     size = row.JUMP_SD * -jnp.log(jnp.clip(jax.scipy.stats.norm.cdf(noise[0]), 0.02, 0.98))
     jumped = jnp.where(jax.scipy.stats.norm.cdf(noise[1]) < 0.75, size, 0.0) * stimulus

@@ -1,7 +1,7 @@
-"""What a member of an anaesthesia twin holds: rows of the state, bounds, drift, and what each sensor may move.
+"""What a member of an anaesthesia twin holds: rows, bounds, drift, and what each sensor may move.
 
-An ensemble is `float32[ROWS, members]`; kernels add the patient as the last, contiguous axis. Concentrations of
-propofol are in ug/mL, of remifentanil in ng/mL, times in min, volumes in L.
+An ensemble is `float32[ROWS, members]`; kernels add the patient as the last, contiguous axis. Concentrations
+of propofol are in ug/mL, of remifentanil in ng/mL, times in min, volumes in L.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ R1, R2, R3, RE, RM = range(5, 10)
 B1, B2, B3 = range(10, 13)
 """The index on its way through the monitor (`anaesthesia_filter`)."""
 S, SL, NB, DM, DH = range(13, 18)
-"""Noxious stimulus that comes and goes, and the level that surgery holds (index points without opioid); persisting
-error of the index, slow log-drift of MAP and HR."""
+"""Noxious stimulus that comes and goes, and the level that surgery holds (index points without opioid);
+persisting error of the index, slow log-drift of MAP and HR."""
 CLP, V1P, V2P, V3P, Q2P, Q3P, KEP, KMP = range(18, 26)
 CLR, V1R, V2R, V3R, Q2R, Q3R, KER, KMR = range(26, 34)
 """Logarithms of the kinetics of propofol and remifentanil (L/min, L, 1/min)."""
@@ -83,15 +83,35 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
     NB: (-15.0, 15.0),
     DM: (-0.4, 0.4),
     DH: (-0.4, 0.4),
-    **{CLP: _log(0.3, 6.0), V1P: _log(1.5, 25.0), V2P: _log(3.0, 150.0), V3P: _log(20.0, 1500.0)},
-    **{Q2P: _log(0.2, 4.0), Q3P: _log(0.1, 4.0), KEP: _log(0.05, 2.0), KMP: _log(0.03, 1.0)},
-    **{CLR: _log(0.8, 6.0), V1R: _log(2.0, 20.0), V2R: _log(2.0, 40.0), V3R: _log(0.3, 60.0)},
-    **{Q2R: _log(0.4, 4.0), Q3R: _log(0.02, 1.0), KER: _log(0.1, 4.0), KMR: _log(0.05, 3.0)},
-    **{C50P: _log(1.0, 9.0), C50R: _log(4.0, 120.0), ALPHA: _log(0.02, 6.0), GAMMA: _log(0.8, 4.5)},
+    CLP: _log(0.3, 6.0),
+    V1P: _log(1.5, 25.0),
+    V2P: _log(3.0, 150.0),
+    V3P: _log(20.0, 1500.0),
+    Q2P: _log(0.2, 4.0),
+    Q3P: _log(0.1, 4.0),
+    KEP: _log(0.05, 2.0),
+    KMP: _log(0.03, 1.0),
+    CLR: _log(0.8, 6.0),
+    V1R: _log(2.0, 20.0),
+    V2R: _log(2.0, 40.0),
+    V3R: _log(0.3, 60.0),
+    Q2R: _log(0.4, 4.0),
+    Q3R: _log(0.02, 1.0),
+    KER: _log(0.1, 4.0),
+    KMR: _log(0.05, 3.0),
+    C50P: _log(1.0, 9.0),
+    C50R: _log(4.0, 120.0),
+    ALPHA: _log(0.02, 6.0),
+    GAMMA: _log(0.8, 4.5),
     TAU: _log(0.1, 2.5),
     E0: (84.0, 100.0),
-    **{MAP0: _log(55.0, 140.0), EP: _log(0.08, 0.75), KP: _log(1.0, 9.0), ER: _log(0.08, 0.75)},
-    **{KR: _log(1.0, 20.0), HR0: _log(38.0, 130.0), FR: _log(0.05, 0.7)},
+    MAP0: _log(55.0, 140.0),
+    EP: _log(0.08, 0.75),
+    KP: _log(1.0, 9.0),
+    ER: _log(0.08, 0.75),
+    KR: _log(1.0, 20.0),
+    HR0: _log(38.0, 130.0),
+    FR: _log(0.05, 0.7),
     A: (0.0, 3.0),
     B: (0.0, 3.0),
     C50S: _log(0.5, 30.0),
@@ -110,7 +130,7 @@ GAIN_PRESSURE = _rows(
 GAIN_HEART_RATE = _rows(
     {**dict.fromkeys((RM, DH), 1.0), S: 0.5, **dict.fromkeys(_HEART_RATE_PARAMETERS, 0.5)}, 0.0
 )
-"""Share of the ensemble's gain that a row takes from a reading of the index, of MAP, of HR. A sensor moves what
-it can know about (correlations of 48 members with the rest are chance), parameters by half."""
+"""Share of the ensemble's gain that a row takes from a reading of the index, of MAP, of HR. A sensor moves
+what it can know about (correlations of 48 members with the rest are chance), parameters by half."""
 RELAXATION = _rows(dict.fromkeys(range(FIRST_PARAMETER, ROWS), 0.5), 0.0)
 """Relaxation of the analysed to the forecast perturbations (Zhang, Snyder & Sun 2004), per row."""

@@ -1,9 +1,9 @@
 """The prior of one patient before any drug: an ensemble drawn from the published populations.
 
-Kinetics, effect-site rates and C50 of propofol: Eleveld 2018 with its variances; remifentanil: Eleveld 2017 with
-its variances. Steepness, C50 of remifentanil and their spread: Bouillon 2004 (`anaesthesia_response`). Draws are cut at
-two standard deviations. Spread of what the circulation does, of a stimulus's share in it, of the synergy term
-and of the monitor's delay: our assumption.
+Kinetics, effect-site rates and C50 of propofol: Eleveld 2018 with its variances; remifentanil: Eleveld 2017
+with its variances. Steepness, C50 of remifentanil and their spread: Bouillon 2004 (`anaesthesia_response`).
+Draws are cut at two standard deviations. Spread of what the circulation does, of a stimulus's share in it, of
+the synergy term and of the monitor's delay: our assumption.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _PROPOFOL_ROWS = (row.CLP, row.V1P, row.V2P, row.V3P, row.Q2P, row.Q3P, row.KEP)
 _REMIFENTANIL_ROWS = (row.CLR, row.V1R, row.V2R, row.V3R, row.Q2R, row.Q3R, row.KER)
 CUT = 2.0
 LONGEST_DELAY_S = 40.0
-"""The delay of Eleveld 2018 grows to 90 s at 85 years; monitors average over 15-30 s, and the rest of it is distribution
-that is in the effect site: our assumption."""
+"""The delay of Eleveld 2018 grows to 90 s at 85 years; monitors average over 15-30 s, and the rest of it is
+distribution that is in the effect site: our assumption."""
 
 _FIXED: dict[int, tuple[float, float]] = {
     # row: (median, standard deviation), both on the scale of the row
@@ -102,4 +102,5 @@ def prior_ensemble(rng: np.random.Generator, person: Person, members: int = row.
     x[row.DH] = 0.5 * row.HEART_RATE_DRIFT_SD * z[row.DH]
     x = np.clip(x, row.LOWER[:, None], row.UPPER[:, None])
     x[row.B1 : row.B3 + 1] = x[row.E0]
-    return x.astype(np.float32)
+    drawn: Ensemble = x.astype(np.float32)
+    return drawn

@@ -1,12 +1,13 @@
 """One anaesthesia twin's book-keeping, and the plan that turns its facts into filter rounds.
 
 The twin is a function of the set of its facts. What is read at one time makes a *group*, one round of the
-filter; doses and announced stimuli are schedules that the rounds between groups ask (an announcement may be of
-something still to come, which moves nothing until a reading is as late). Checkpoints stand on two grids of event time, a
-fine and a coarse one (`GRIDS_S`): of each, `newer` is the filter of all groups before the last grid line that a group
-crossed, `older` the same one line earlier; `before` is the filter before the newest group. What arrives late restores
-the newest checkpoint that does not contain its time, and filters again from there, so that a reading a few seconds late
-costs seconds of event time again and not minutes. Facts before the older coarse one are too late.
+filter; doses and announced stimuli are schedules that the rounds between groups ask (an announcement may be
+of something still to come, which moves nothing until a reading is as late). Checkpoints stand on two grids of
+event time, a fine and a coarse one (`GRIDS_S`): of each, `newer` is the filter of all groups before the last
+grid line that a group crossed, `older` the same one line earlier; `before` is the filter before the newest
+group. What arrives late restores the newest checkpoint that does not contain its time, and filters again from
+there, so that a reading a few seconds late costs seconds of event time again and not minutes. Facts before
+the older coarse one are too late.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from dosetwin.twins.estimators.anaesthesia_delivery import Schedule
@@ -40,7 +42,7 @@ Copy = tuple[int, int]
 
 
 class Mark(NamedTuple):
-    """Where an ensemble stands: the time of its newest group, of its newest index, and whom it takes it for."""
+    """Where an ensemble stands: the times of its newest group and index, and the person it is of."""
 
     at_s: float
     bis_s: float
@@ -115,8 +117,8 @@ class Plan(NamedTuple):
 def plan(twin: Twin, new: list[tuple[TwinEvent, int]], too_late: list[int]) -> Plan | None:
     """Put new facts (with their indices in the batch) into the twin's window and plan the rounds they need.
 
-    Indices of facts that cannot be used any more are added to `too_late`; a fact that is there already, or that
-    says nothing to the twin, is skipped. The book-keeping is moved on as if the rounds had run.
+    Indices of facts that cannot be used any more are added to `too_late`; a fact that is there already, or
+    that says nothing to the twin, is skipped. The book-keeping is moved on as if the rounds had run.
     """
     opens = twin.opens_s
     head_s = twin.marks[HEAD].at_s
@@ -159,7 +161,8 @@ def _matters(fact: TwinEvent) -> bool:
 def _again(twin: Twin, from_s: float, indices: dict[tuple[float, int], int]) -> Plan:
     """Filter again from the newest checkpoint that holds nothing of `from_s` or later."""
     fine, coarse = twin.lines
-    assert fine is not None and coarse is not None
+    assert fine is not None
+    assert coarse is not None
     marks = twin.marks
     copies: list[Copy] = []
 
@@ -263,7 +266,7 @@ def _group(twin: Twin, group: list[TwinEvent], indices: dict[tuple[float, int], 
 
 
 def between(twin: Twin, head_s: float, at_s: float) -> list[Step]:
-    """At least one round from `head_s` (NaN: from the first dose, if there was one) to `at_s`, nothing read."""
+    """At least one round from `head_s` (NaN: from the first dose, if any) to `at_s`, nothing read."""
     start_s = head_s
     if head_s != head_s:
         start_s = min(at_s, *(schedule.first_s() for schedule in twin.doses))
@@ -275,7 +278,7 @@ def between(twin: Twin, head_s: float, at_s: float) -> list[Step]:
         edges += sorted(set(changes))
     edges.append(at_s)
     steps = []
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         count = max(1, math.ceil((b - a) / LONGEST_STEP_S - 1e-9))
         rates = hypnotic.per_hour(a) / 60.0, opioid.per_hour(a) / 60.0
         boluses = hypnotic.bolus_at(a), opioid.bolus_at(a)
@@ -289,7 +292,7 @@ def between(twin: Twin, head_s: float, at_s: float) -> list[Step]:
 
 
 def steps_to(twin: Twin, at_s: float) -> list[Step]:
-    """The rounds from the newest group to `at_s`; none where `at_s` is not later and nothing was given then."""
+    """The rounds from the newest group to `at_s`; none where that is not later and nothing was given."""
     head_s = twin.marks[HEAD].at_s
     if head_s != head_s:
         if min(schedule.first_s() for schedule in twin.doses) > at_s:

@@ -1,19 +1,21 @@
 """What propofol and remifentanil do together: the index of hypnosis, and tolerance of a noxious stimulus.
 
-Index (the response-surface form of Minto 2000, doi:10.1097/00000542-200006000-00002, with the term of Greco 1995
-for synergy, Pharmacol Rev 47:331):
+Index (the response-surface form of Minto 2000, doi:10.1097/00000542-200006000-00002, with the term of Greco
+1995 for synergy, Pharmacol Rev 47:331):
 
     U = p + r + alpha p r,   p = C_p / C50_p,  r = C_r / C50_r,     BIS = E0 / (1 + U^gamma)
 
-Bouillon 2004 (doi:10.1097/00000542-200406000-00006) found alpha = 0 for the index (additive), C50_p 4.47 ug/mL, C50_r
-19.3 ng/mL, gamma 1.43, E0 97.4, with coefficients of variation of 18.2, 88.8 and 30.4 % of the first three.
+Bouillon 2004 (doi:10.1097/00000542-200406000-00006) found alpha = 0 for the index (additive), C50_p 4.47
+ug/mL, C50_r 19.3 ng/mL, gamma 1.43, E0 97.4, with coefficients of variation of 18.2, 88.8 and 30.4 % of the
+first three.
 
-Tolerance of laryngoscopy, hierarchical, of the same paper: the opioid weakens the stimulus, the hypnotic tolerates
-what is left of it,
+Tolerance of laryngoscopy, hierarchical, of the same paper: the opioid weakens the stimulus, the hypnotic
+tolerates what is left of it,
 
     s = s0 (1 - C_r^g / (C_r^g + (1.07 s0)^g)), g = 0.97, s0 = 1.05;   P = C_p^5.1 / (C_p^5.1 + (8.04 s)^5.1).
 
-`weakening(C_r, C50)` = 1 / (1 + C_r / C50) is that first step with g = 1: the share of a stimulus that gets through.
+`weakening(C_r, C50)` = 1 / (1 + C_r / C50) is that first step with g = 1: the share of a stimulus that gets
+through.
 """
 
 from __future__ import annotations

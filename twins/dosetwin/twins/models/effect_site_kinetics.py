@@ -6,9 +6,9 @@
 
 in concentrations (all mg/L, or all ug/L), u a constant infusion (mg/min, ug/min), times in min. The system is
 linear, so that over a step of h minutes x(h) = sum_n h^n M^n x / n! exactly; `ORDER` terms of the sum leave a
-relative error below 2e-4 for k h <= 1.5, where k is the fastest rate constant. That is what `LONGEST_STEP_MIN`
-is for: members of a twin stay below 5 per minute (`anaesthesia_layout`). No transcendental function is needed, which
-is what makes thousands of members a microsecond each.
+relative error below 2e-4 for k h <= 1.5, where k is the fastest rate constant. That is what
+`LONGEST_STEP_MIN` is for: members of a twin stay below 5 per minute (`anaesthesia_layout`). No transcendental
+function is needed, which is what makes thousands of members a microsecond each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Values = Float[Array, "*batch"]
 
 
 class Kinetics(NamedTuple):
-    """Concentrations of the compartments and of the effect sites for the brain (E) and the circulation (M)."""
+    """Concentrations of compartments and of the effect sites of brain (E) and circulation (M)."""
 
     c1: Values
     c2: Values

@@ -1,6 +1,7 @@
-"""Propofol: typical pharmacokinetics, effect-site equilibration and effect on the bispectral index by Eleveld 2018.
+"""Propofol by Eleveld 2018: typical pharmacokinetics, effect site, effect on the bispectral index.
 
-Eleveld, Colin, Absalom & Struys 2018, Br J Anaesth 120:942, doi:10.1016/j.bja.2018.01.018, Table 2 (arterial):
+Eleveld, Colin, Absalom & Struys 2018, Br J Anaesth 120:942, doi:10.1016/j.bja.2018.01.018, Table 2
+(arterial):
 
     V1 = 6.28 f(W)/f(70),  f(W) = W / (W + 33.6)          L
     V2 = 25.5 (W/70) e^{-0.0156 (age - 35)}                L
@@ -10,8 +11,9 @@ Eleveld, Colin, Absalom & Struys 2018, Br J Anaesth 120:942, doi:10.1016/j.bja.2
     Q3 = 1.11 (V3/273)^0.75 q(age)/q(35)                   L/min
     ke0 = 0.146 (W/70)^-0.25 /min,   C50 = 3.08 e^{-0.00635 (age - 35)} ug/mL,   delay 15 + e^{0.0517 age} s
 
-m is a Hill curve of post-menstrual age (weeks; 42.3, steepness 9.06), q(age) = (age_w + 40)/(age_w + 40 + 68.3) in
-weeks, FFM the fat-free mass of Al-Sallami 2015, of which the reference (35 a, 70 kg, 170 cm, male) has FFM_ref.
+m is a Hill curve of post-menstrual age (weeks; 42.3, steepness 9.06), q(age) = (age_w + 40)/(age_w + 40 +
+68.3) in weeks, FFM the fat-free mass of Al-Sallami 2015, of which the reference (35 a, 70 kg, 170 cm, male)
+has FFM_ref.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Remifentanil: typical pharmacokinetics and effect-site equilibration by Eleveld 2017.
 
 Eleveld et al. 2017, Anesthesiology 126:1005, doi:10.1097/ALN.0000000000001634. S is the fat-free mass of
-Al-Sallami 2015 over that of the reference (35 a, 70 kg, 170 cm, male), a(x) = e^{x (age - 35)}, K_sex = 1 for men
-and 1 + 0.470 h(age; 12, 6) (1 - h(age; 45, 6)) for women, K_mat = h(W; 2.88, 2)/h(70; 2.88, 2), h a Hill curve:
+Al-Sallami 2015 over that of the reference (35 a, 70 kg, 170 cm, male), a(x) = e^{x (age - 35)}, K_sex = 1 for
+men and 1 + 0.470 h(age; 12, 6) (1 - h(age; 45, 6)) for women, K_mat = h(W; 2.88, 2)/h(70; 2.88, 2), h a Hill
+curve:
 
     V1 = 5.81 S a(-0.00554),  V2 = 8.82 S a(-0.00327) K_sex,  V3 = 5.03 S a(-0.0315) e^{-0.0260 (W - 70)}    L
     CL = 2.58 S^0.75 K_mat K_sex a(-0.00327),  Q2 = 1.72 (V2/8.82)^0.75 a(-0.00554) K_sex,

@@ -70,7 +70,10 @@ class Present(NamedTuple):
             np.where(np.isfinite(since), at - since, np.inf),
             np.where(np.isfinite(read), at - read, np.inf),
             np.array([twin.ended_s <= now for twin, now in zip(twins, at_s, strict=True)], bool),
-            np.array([twin.stimuli.coming(now, now + AHEAD_S) for twin, now in zip(twins, at_s, strict=True)], float),
+            np.array(
+                [twin.stimuli.coming(now, now + AHEAD_S) for twin, now in zip(twins, at_s, strict=True)],
+                float,
+            ),
             anaesthesia_targets([twin.targets for twin in twins]),
         )
 
@@ -100,13 +103,14 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
     made = _in_batches(ensembles, np.stack(per_patient).astype(np.float32))
     count = len(CANDIDATES)
 
-    def flat(values: FloatArray) -> FloatArray:
+    def flat(of: npt.ArrayLike) -> FloatArray:
         """[.., moves, moves, n] as [.., candidates, n]."""
+        values: FloatArray = np.asarray(of)
         return values.reshape(*values.shape[:-3], count, n)
 
     cost, terms, below_30 = flat(made.cost), flat(made.terms), flat(made.below_30)
     feasible = below_30 <= aims.risk_below_30
-    best = made.best.astype(np.int64)
+    best: npt.NDArray[np.integer] = np.asarray(made.best, np.int64)
     stopped = never | present.ended
     who = np.arange(n)
     if stopped.any():
@@ -117,7 +121,7 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
         order_codes(rates[k], later[k], present.running[k], present.rate_age_s[k], increments[k])
         for k in range(2)
     ]
-    members = made.members  # [5, times, members, n]
+    members = np.asarray(made.members)  # [5, times, members, n]
     bands = _quantiles(members, QUANTILES)  # [5, quantiles, times, n]
     now = _now(x)
     stimulus = np.median((x[:, row.S] + x[:, row.SL]) / (1.0 + x[:, row.RE] / np.exp(x[:, row.C50S])), axis=1)
@@ -193,7 +197,8 @@ def _in_batches(ensembles: npt.NDArray[np.float32], asked: FloatArray) -> horizo
         kept = min(left, size)
         parts.append([values[..., :kept] for values in made])
         start += size
-    return horizon.Forecasts(*(np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)))
+    joined = [np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)]
+    return horizon.Forecasts(*joined)  # type: ignore[arg-type]  # NumPy in the place of JAX
 
 
 def _now(x: npt.NDArray[np.float32]) -> dict[str, FloatArray]:
@@ -224,7 +229,7 @@ def _estimates(x: npt.NDArray[np.float32]) -> dict[str, tuple[str, FloatArray]]:
 
 
 def _time_to_event(middle: FloatArray, aims: AnaesthesiaTargets) -> FloatArray:
-    """[n] s until the median index lies outside its range or the median pressure below its bound, else NaN."""
+    """[n] s until the median index is out of range or the median pressure too low, else NaN."""
     outside = (middle[0] < aims.low) | (middle[0] > aims.high) | (middle[1] < aims.pressure_low)
     first = outside.argmax(0)
     return np.where(outside.any(0), np.asarray(horizon.AT_S)[first], np.nan)

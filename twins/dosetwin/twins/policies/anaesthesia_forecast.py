@@ -1,22 +1,25 @@
 """Forecast of every candidate of both drugs on the ensemble, and what it costs.
 
-A candidate is a pair of moves, one a drug: two rates, r1 for the next minute and r2 for the four after it, that take the
-ensemble's mean effect-site concentration to a target after two minutes and keep it there at five (target-controlled
-infusion on the twin's own kinetics). Kinetics are linear, so that a member's concentrations under all candidates are
-one free response and one step response s, superposed:
+A candidate is a pair of moves, one a drug: two rates, r1 for the next minute and r2 for the four after it,
+that take the ensemble's mean effect-site concentration to a target after two minutes and keep it there at
+five (target-controlled infusion on the twin's own kinetics). Kinetics are linear, so that a member's
+concentrations under all candidates are one free response and one step response s, superposed:
 
     C(t) = C_free(t) + r1 (s(t) - s(t - 1)) + r2 s(t - 1).
 
-Propofol's targets are multiples of the concentration that would put the index on its goal (geometric mean over members,
-with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it runs.
+Propofol's targets are multiples of the concentration that would put the index on its goal (geometric mean
+over members, with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it
+runs.
 
-The chance of an index below 30 is what a candidate risks even if propofol is stopped after its first rate: what comes
-later can still be changed, and is in the cost.
+The chance of an index below 30 is what a candidate risks even if propofol is stopped after its first rate:
+what comes later can still be changed, and is in the cost.
 
-Cost of a candidate, less is better; means over members (and over times in the horizon), then again at equilibrium of the
-effect sites at the end of the horizon:
+Cost of a candidate, less is better; means over members (and over times in the horizon), then again at
+equilibrium of the effect sites at the end of the horizon:
 
-    huber((BIS - goal)/10) + w_m (sigmoid((MAP_low + 2.5 - MAP)/2) + 0.3 softplus((MAP_low - 3 - MAP)/4)) + w_h softplus((HR_low - HR)/3)
+    huber((BIS - goal)/10), 1.5 times that above the goal,
+        + w_m (sigmoid((MAP_low + 2.5 - MAP)/2) + 0.3 softplus((MAP_low - 3 - MAP)/4))
+        + w_h softplus((HR_low - HR)/3)
         + w_t (1 - P(tolerates laryngoscopy)) + w_d drug + w_u moves.
 
 The weights are our assumption (`WEIGHTS`).
@@ -33,8 +36,7 @@ from jaxtyping import Array, Float
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_filter import (
     Ensemble,
-    propofol_rates,
-    remifentanil_rates,
+    of_both_drugs,
     unstimulated_index,
 )
 from dosetwin.twins.models import anaesthesia_circulation as circulation
@@ -53,17 +55,20 @@ EARLY: Final = 5
 PROPOFOL: Final = (0.0, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.6)
 REMIFENTANIL_NG_ML: Final = (0.0, 1.0, 2.0, 3.0, 4.5, 6.5)
 LASTING: Final = 0.3
-"""Share of a stimulus that equilibrium, and the risk of going too deep, are judged with: it may end at any time."""
+"""Share of a stimulus that equilibrium, and the risk of going too deep, are judged with: it may end at any
+time."""
 STIRRED: Final = 25.0
 """Index points (without opioid) by which every other member is stirred at equilibrium: surgery goes on."""
+TOO_LIGHT: Final = 1.5
+"""What an index above the goal costs against one below it: awareness, and stimuli only ever raise it."""
 TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
 
 
 class Weights(NamedTuple):
     """Weights of the cost's terms in the order of `TERMS`: within the horizon, and at its equilibrium."""
 
-    soon: tuple[float, float, float, float] = (1.5, 1.3, 0.3, 0.1)
-    then: tuple[float, float, float, float] = (1.0, 1.3, 0.3, 0.8)
+    soon: tuple[float, float, float, float] = (1.5, 1.6, 0.3, 0.1)
+    then: tuple[float, float, float, float] = (1.0, 2.2, 0.3, 0.8)
     drug: float = 0.05
     moves: float = 0.03
 
@@ -98,8 +103,10 @@ class Ask(NamedTuple):
 
 
 class Forecasts(NamedTuple):
-    """All candidates of a batch: [remifentanil moves, propofol moves, patients] (terms first), and the best one's
-    trajectories [quantity, time, member, patient] (BIS, MAP, HR, propofol, remifentanil at their effect sites).
+    """All candidates of a batch, [remifentanil moves, propofol moves, patients], terms and quantities first.
+
+    `members`: trajectories of the best [quantity, time, member, patient], of BIS, MAP, HR and of propofol and
+    remifentanil at their effect sites.
     """
 
     cost: Array
@@ -121,7 +128,7 @@ class Forecasts(NamedTuple):
 
 
 class _Reach(NamedTuple):
-    """Responses of one drug for every member: free and step, at the brain's and the circulation's effect sites.
+    """Free and step responses of one drug for every member, at the effect sites of brain and circulation.
 
     [STEPS + 1, members, patients], the first entry is now.
     """
@@ -133,6 +140,7 @@ class _Reach(NamedTuple):
 
 
 def _reach(x: kinetics.Kinetics, k: kinetics.RateConstants) -> _Reach:
+    """Of several drugs at once, along the first axis of `x` and `k`; it comes second in the responses."""
     zero = jnp.zeros_like(x.c1)
     both = kinetics.Kinetics(*(jnp.stack([part, zero]) for part in x))
     u = jnp.stack([zero, zero + 1.0])
@@ -147,9 +155,7 @@ def _reach(x: kinetics.Kinetics, k: kinetics.RateConstants) -> _Reach:
 
 
 class _Moves(NamedTuple):
-    """Rates (per min) [options, patients] and, per member, the concentrations they lead to at `AT`
-    [options, times, members, patients].
-    """
+    """Rates a minute [options, patients], concentrations [options, times, members, patients] at `AT`."""
 
     first: Array
     second: Array
@@ -168,7 +174,7 @@ def _moves(
     *,
     gentle: bool = False,
 ) -> _Moves:
-    """Option 0 holds the pump as it runs; the others go to `target` [options - 1, patients], gently with one rate."""
+    """Option 0 holds the pump; the others go to `target` [options - 1, patients], gently with one rate."""
     late = STEPS
     early = EARLY + 1
     F1, F2 = reach.free_E[early].mean(0), reach.free_E[late].mean(0)
@@ -198,8 +204,9 @@ def _moves(
 
 
 def _needed(x: Ensemble, goal: PerPatient, C_r: Array) -> Array:
-    """Effect-site propofol (ug/mL) that puts the index on `goal` beside remifentanil `C_r` [..., patients]:
-    geometric mean over members.
+    """Effect-site propofol, ug/mL, that puts the index on `goal` beside remifentanil `C_r` [..., patients].
+
+    The geometric mean over members.
     """
     still = (0.5 * x[row.S] + x[row.SL]) * response.weakening(C_r[..., None, :], jnp.exp(x[row.C50S]))
     aim = jnp.clip(goal - still, 20.0, x[row.E0] - 5.0)
@@ -211,7 +218,7 @@ def _needed(x: Ensemble, goal: PerPatient, C_r: Array) -> Array:
 
 def _huber(d: Array) -> Array:
     a = jnp.abs(d)
-    return jnp.where(a < 1.0, 0.5 * a * a, a - 0.5)
+    return jnp.where(a < 1.0, 0.5 * a * a, a - 0.5) * jnp.where(d > 0.0, TOO_LIGHT, 1.0)
 
 
 def _effects(
@@ -233,8 +240,8 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
     members = ensembles.shape[1] // row.ROWS
     x = ensembles.T.reshape(row.ROWS, members, -1)
     n = x.shape[2]
-    hypnotic = _reach(kinetics.Kinetics(*x[row.P1 : row.PM + 1]), propofol_rates(x))
-    opioid = _reach(kinetics.Kinetics(*x[row.R1 : row.RM + 1]), remifentanil_rates(x))
+    both = _reach(*of_both_drugs(x))
+    hypnotic, opioid = (_Reach(*(part[:, which] for part in both)) for which in range(2))
     wish_r = jnp.minimum(jnp.asarray(REMIFENTANIL_NG_ML)[:, None], ask.ceiling_r)
     of_r = _moves(opioid, wish_r, ask.running_r, ask.highest_r, ask.increment_r, gentle=True)
     target_r = jnp.concatenate([of_r.E[:1, -1].mean(1), wish_r])

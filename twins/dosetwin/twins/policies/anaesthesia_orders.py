@@ -71,9 +71,10 @@ def order_codes(
     age_s: npt.NDArray[np.floating],
     increment: float,
 ) -> npt.NDArray[np.int64]:
-    """Rates [candidates, patients] as numbers: 0 leaves the pump as it is, 1 + 2 k + burst is k increments an hour.
+    """Rates [candidates, patients] as numbers: 0 leaves the pump as it is, 1 + 2 k + burst is k increments.
 
-    A pump that stands still is left so; one that runs at the wish is told again once its rate is `RENEW_AFTER_S` old.
+    A pump that stands still is left so; one that runs at the wish is told again once its rate is
+    `RENEW_AFTER_S` old.
     """
     steps = np.floor(first_per_h / increment + 1e-3).astype(np.int64)
     burst = first_per_h > BURST * second_per_h + increment

@@ -40,17 +40,17 @@ def reasons(best: npt.NDArray[np.integer], said: Said, feasible: npt.NDArray[np.
             made.append("end of surgery was announced: both infusions are stopped.")
             continue
         text = (
-            f"{CANDIDATES[c]}: propofol {s.mg_h:.0f} mg/h towards {s.propofol_ug_mL:.1f} ug/mL, remifentanil "
-            f"{s.ug_h:.0f} ug/h towards {s.remifentanil_ng_mL:.1f} ng/mL; index {s.index_now:.0f}, expected "
-            f"{s.index_end:.0f} and mean pressure {s.pressure_end:.0f} mm[Hg] in 5 min, {s.below_30:.0%} chance of "
-            f"an index below 30"
+            f"{CANDIDATES[c]}: propofol {s.mg_h:.0f} mg/h towards {s.propofol_ug_mL:.1f} ug/mL, "
+            f"remifentanil {s.ug_h:.0f} ug/h towards {s.remifentanil_ng_mL:.1f} ng/mL; index "
+            f"{s.index_now:.0f}, expected {s.index_end:.0f} and mean pressure {s.pressure_end:.0f} mm[Hg] "
+            f"in 5 min, {s.below_30:.0%} chance of an index below 30"
         )
         if s.stimulus >= 3.0:
             text += f"; a stimulus holds the index up by {s.stimulus:.0f}"
         if s.blind_s == float("inf"):
             text += "; the index was never read, so no propofol is given"
         elif s.blind_s > 0.0:
-            text += f"; no index for {s.blind_s:.0f} s: held on the model, propofol is not raised until it comes back"
+            text += f"; no index for {s.blind_s:.0f} s: held on the model, propofol is not raised"
         if not possible:
             text += "; no option keeps every risk within bounds, this has the least cost and excess"
         made.append(text + ".")
@@ -65,7 +65,7 @@ def would_change(
     below_30: Values,
     accepted: Values,
 ) -> list[str]:
-    """One sentence a patient; cost, feasible, below_30 [candidates, patients], terms [term, candidates, patients]."""
+    """One sentence a patient; [candidates, patients] each, `terms` with the term first."""
     n = len(best)
     who = np.arange(n)
     cheapest = cost.argmin(0)
@@ -80,14 +80,14 @@ def would_change(
         free = int(cheapest[k])
         if free != int(best[k]) and not feasible[free, k]:
             made.append(
-                f"{CANDIDATES[free]} costs less, and would be chosen if its chance of an index below 30 were at most "
-                f"{accepted[k]:.0%} instead of {below_30[free, k]:.0%}."
+                f"{CANDIDATES[free]} costs less, and would be chosen if its chance of an index below 30 were "
+                f"at most {accepted[k]:.0%} instead of {below_30[free, k]:.0%}."
             )
         elif np.isfinite(gap[k]):
             made.append(
                 f"{CANDIDATES[int(second[k])]} comes next, dearer by {gap[k]:.2f}, most of it for "
-                f"{TERMS[int(decisive[k])]} ({differs[decisive[k], k]:.2f} more): it would be chosen if that counted "
-                f"{gap[k]:.2f} less."
+                f"{TERMS[int(decisive[k])]} ({differs[decisive[k], k]:.2f} more): it would be chosen if that "
+                f"counted {gap[k]:.2f} less."
             )
         else:
             made.append("No other option keeps the accepted risks.")

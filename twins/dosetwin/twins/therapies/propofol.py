@@ -1,6 +1,7 @@
-"""General anaesthesia with propofol and remifentanil in one loop: index of hypnosis, mean pressure, heart rate.
+"""General anaesthesia with propofol and remifentanil in one loop: hypnosis, mean pressure, heart rate.
 
-Models: Eleveld 2018 and 2017, response surface of Bouillon 2004; the estimator an ensemble filter; docs/models/propofol.md.
+Models: Eleveld 2018 and 2017, response surface of Bouillon 2004; the estimator an ensemble filter;
+docs/models/propofol.md.
 """
 
 from __future__ import annotations
