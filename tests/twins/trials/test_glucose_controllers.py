@@ -62,11 +62,11 @@ def test_a_meals_bolus_by_hand() -> None:
         ]
     )
     amounts = [ordered(orders, "bolus") for orders in loop.decide(NOON_S)]
-    assert amounts[0] == [pytest.approx(6.0 + 80.0 / 40.0)]
-    # 2 U are needed and more are on board: the meal's part stays
+    assert amounts[0] == [pytest.approx(6.0 + 0.5 * 80.0 / 40.0)]
+    # 1 U is needed and more is on board: the meal's part stays
     assert 5.0 * on_board_share(60.0) > 2.0
     assert amounts[1] == [pytest.approx(6.0)]
-    assert amounts[2] == [pytest.approx(6.0 - 40.0 / 40.0)]
+    assert amounts[2] == [pytest.approx(6.0 - 0.5 * 40.0 / 40.0)]
     assert amounts[3] == [pytest.approx(6.0)]
     assert loop.decide(NOON_S + 300.0)[3] == (), "a meal is bolused once"
 
@@ -146,23 +146,24 @@ def test_the_pids_first_answer_by_hand() -> None:
     assert ordered(announced.decide(NOON_S)[0], "bolus") == [pytest.approx(0.8 * 5.0)]
 
 
+QUICK = {"gain_per_h": 1.0, "gamma": 0.5, "derivative_min": 66.0}
+"""With more gain than the trial's, so that the integral would wind up within hours."""
+
+
+def after(course: Sequence[float], *, anti_windup: bool, maximum: float = 0.2) -> list[float]:
+    tuning = Tuning(anti_windup=anti_windup, maximum_share_per_h=maximum, **QUICK)
+    return rates(ProportionalIntegralDerivative([PERSON], tuning), course)
+
+
 def test_without_anti_windup_a_long_rise_is_paid_back() -> None:
     course = [300.0] * 120 + [120.0] * 40
-    after = {
-        on: rates(
-            ProportionalIntegralDerivative([PERSON], Tuning(anti_windup=on, maximum_share_per_h=0.1)), course
-        )[130:]
-        for on in (True, False)
-    }
-    assert max(after[True]) <= 3.5
+    held, wound = (after(course, anti_windup=on, maximum=0.1)[130:] for on in (True, False))
+    assert max(held) <= 3.5
     # with the integral wound up the pump still runs at several basal rates at the target
-    assert np.mean(after[False]) > np.mean(after[True]) + 1.0
+    assert np.mean(wound) > np.mean(held) + 1.0
 
 
 def test_without_anti_windup_a_long_low_is_paid_back_too() -> None:
     course = [60.0] * 120 + [150.0] * 30
-    after = {
-        on: np.mean(rates(ProportionalIntegralDerivative([PERSON], Tuning(anti_windup=on)), course)[124:])
-        for on in (True, False)
-    }
-    assert after[True] > after[False] + 0.3
+    held, wound = (np.mean(after(course, anti_windup=on)[124:]) for on in (True, False))
+    assert held > wound + 0.3

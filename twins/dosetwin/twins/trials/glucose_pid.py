@@ -41,13 +41,13 @@ class Tuning:
     """
 
     target_mg_dL: float = 120.0
-    gain_per_h: float = 1.0
+    gain_per_h: float = 0.3
     integral_day_min: float = 450.0
     integral_night_min: float = 150.0
-    derivative_min: float = 66.0
-    gamma: float = 0.5
+    derivative_min: float = 120.0
+    gamma: float = 3.0
     plasma_min: float = 55.0
-    meal_share: float = 0.8
+    meal_share: float = 0.75
     maximum_share_per_h: float = 0.2
     anti_windup: bool = True
 

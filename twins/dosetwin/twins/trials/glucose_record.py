@@ -44,6 +44,8 @@ class PatientRecord:
         self.readings: deque[tuple[float, float]] = deque(maxlen=8)
         self.boluses: deque[tuple[float, float]] = deque()
         self.meals_g: list[float] = []
+        self.meal_s = -math.inf
+        """When the last meal was told."""
         self.rate_U_per_h = programme_U_per_h
 
     def take(self, facts: Sequence[TwinEvent]) -> None:
@@ -57,6 +59,7 @@ class PatientRecord:
                 self.rate_U_per_h = fact.value
             elif fact.kind == "meal":
                 self.meals_g.append(fact.value)
+                self.meal_s = fact.at_s
 
     def announced_g(self) -> float:
         """Carbohydrate told since the last call."""
