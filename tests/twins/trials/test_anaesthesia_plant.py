@@ -12,7 +12,9 @@ import pytest
 from dosetwin.platform.contracts import Order
 from dosetwin.platform.errors import DoseTwinError
 from dosetwin.twins.events import TwinEvent
+from dosetwin.twins.therapies import load_therapy
 from dosetwin.twins.trials import anaesthesia_measures as measures
+from dosetwin.twins.trials.anaesthesia_figures import figures
 from dosetwin.twins.trials.anaesthesia_floor import REMIFENTANIL_NG_ML
 from dosetwin.twins.trials.anaesthesia_plant import BEGINS_AT_S, CHALLENGES, OperatingTheatres
 from dosetwin.twins.trials.anaesthesia_pump import Pumps
@@ -274,3 +276,19 @@ def test_the_reachable_floor_against_a_slow_oracle(lived: Lived, monkeypatch: py
     assert floor_pct(plant, traces, counted, 80.0)[1] == pytest.approx(min(shares.values()), abs=2.0)
     monkeypatch.setattr("dosetwin.twins.trials.anaesthesia_floor.REMIFENTANIL_NG_ML", (4.0,))
     assert floor_pct(plant, traces, counted, 80.0)[1] == pytest.approx(shares[4.0], abs=2.0)
+
+
+def test_the_figures_say_in_words_what_they_show(lived: Lived) -> None:
+    drawn = figures({"one": lived.outcome, "other": lived.outcome})
+    assert len(drawn) == 6
+    inside = lived.outcome.measures["bis_40_60_pct"]
+    label = str(drawn["Maintenance in range, mean and worst patient"].get_label())
+    assert f"one mean {inside.mean():.1f} %, worst {inside.min():.1f} %" in label
+    assert all("<svg" in drawn[title].svg() for title in ("Induction time and lowest BIS",))
+
+
+def test_the_enrolled_are_patients_of_the_therapy() -> None:
+    therapy = load_therapy("propofol")
+    for challenge in ("", "wrong_weight"):
+        for patient in OperatingTheatres(Cohort(range(30), 8, DAYS, challenge=challenge)).patients:
+            assert set(patient.covariates(therapy)) >= {"age", "weight", "height", "sex"}
