@@ -53,31 +53,25 @@ therapy = Therapy(
     limits=MappingProxyType(
         {
             "maximum_rate@propofol": Bound(
-                9000.0,
-                "mg/h",
-                f"{_PROPOFOL}: 20 mg every 10 s (120 mg/min) in the elderly is 7,200 mg/h, 40 mg in others",
+                90.0, "mg/kg/h", f"{_PROPOFOL}: 20 mg every 10 s in the elderly is 103 mg/kg/h at 70 kg"
             ),
-            "maximum_rate@remifentanil": Bound(
-                9600.0, "ug/h", f"{_REMIFENTANIL}: at most 2 ug/kg/min, which is 9,600 ug/h at 80 kg"
-            ),
-            "maximum_bolus@propofol": Bound(200.0, "mg", f"{_PROPOFOL}: induction 2-2.5 mg/kg"),
-            "maximum_bolus@remifentanil": Bound(100.0, "ug", f"{_REMIFENTANIL}: 1 ug/kg over 30-60 s"),
-            "maximum_on_board@propofol": Bound(400.0, "mg", f"{_OURS}: twice the largest bolus"),
-            "maximum_on_board@remifentanil": Bound(300.0, "ug", f"{_OURS}: three times the largest bolus"),
-            "maximum_24h@propofol": Bound(
-                10_000.0,
-                "mg",
-                f"{_OURS}: 4 mg/kg/h (propofol infusion syndrome, label section 5) for 30 h at 80 kg",
-            ),
-            "maximum_24h@remifentanil": Bound(20_000.0, "ug", f"{_OURS}: 0.2 ug/kg/min for 24 h at 70 kg"),
-            "suspend_below@bis": Bound(25.0, "1", f"{_OURS}: burst suppression begins below 30"),
+            "maximum_rate@remifentanil": Bound(120.0, "ug/kg/h", f"{_REMIFENTANIL}: at most 2 ug/kg/min"),
+            "maximum_bolus@propofol": Bound(2.5, "mg/kg", f"{_PROPOFOL}: induction 2-2.5 mg/kg"),
+            "maximum_bolus@remifentanil": Bound(1.0, "ug/kg", f"{_REMIFENTANIL}: 1 ug/kg over 30-60 s"),
+            "maximum_on_board@propofol": Bound(5.0, "mg/kg", f"{_OURS}: twice the largest bolus"),
+            "maximum_on_board@remifentanil": Bound(3.0, "ug/kg", f"{_OURS}: three times the largest bolus"),
+            "maximum_24h@propofol": Bound(150.0, "mg/kg", f"{_PROPOFOL}: 12 mg/kg/h, for 12 h"),
+            "maximum_24h@remifentanil": Bound(720.0, "ug/kg", f"{_OURS}: 0.5 ug/kg/min for 24 h"),
+            "suspend_below@bis@propofol": Bound(25.0, "1", f"{_OURS}: burst suppression begins below 30"),
             "suspend_below@mean_arterial_pressure": Bound(45.0, "mm[Hg]", f"{_OURS}: a person must act"),
-            "suspend_below@heart_rate": Bound(30.0, "/min", f"{_OURS}: a person must act"),
-            "stale_after@bis": Bound(180.0, "s", f"{_OURS}: a monitor gives one every second"),
-            "stale_after@mean_arterial_pressure": Bound(
-                600.0, "s", f"{_OURS}: a cuff is taken every 1-5 min"
+            "suspend_below@heart_rate@remifentanil": Bound(35.0, "/min", f"{_OURS}: a person must act"),
+            "stale_after@bis": Bound(
+                1800.0, "s", f"{_OURS}: a running anaesthetic is held on the model; to stop it is awareness"
             ),
-            "flat_after@bis": Bound(300.0, "s", f"{_OURS}: an index that never moves is a disconnected one"),
+            "stale_after@mean_arterial_pressure@remifentanil": Bound(
+                900.0, "s", f"{_OURS}: a cuff is taken every 1-5 min"
+            ),
+            "flat_after@bis": Bound(900.0, "s", f"{_OURS}: an index that never moves is a disconnected one"),
         }
     ),
     sensor="dense",
