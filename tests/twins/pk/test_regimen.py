@@ -110,8 +110,8 @@ def test_aims_of_several_measures_must_all_be_met() -> None:
     edges = np.array([aim.edges({"peak_low": 8.0, "peak_high": 10.0, "trough_high": 1.0}) for aim in aims])
     peak, trough = np.array([[9.0, 9.0, 12.0]]), np.array([[0.5, 2.0, 0.5]])
     found = judge(aims, Exposure(np.zeros((1, 4)), trough, peak), edges)
-    assert found.met.tolist() == [[True, False, False]]
-    assert found.above.tolist() == [[False, True, True]]
+    assert found.met.tolist() == [[True, False, False, False]]
+    assert found.above.tolist() == [[False, True, True, True]]
     assert found.ahead_above.tolist() == [True]
 
 

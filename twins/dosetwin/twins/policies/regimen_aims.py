@@ -1,14 +1,15 @@
 """What a regimen is to reach on a day of treatment, and what each way of missing it costs.
 
-Days are days of treatment: today (what is past of it included), tomorrow, and the day after. An aim is met
-on a day when its measure lies in its range; of several aims all must be met. With P the share of the
+Days are days of treatment: today (what is past of it included), tomorrow, and the day after; of an area
+also the 24 h from now, which no day of treatment is (of a level tomorrow's stands for it). An aim is met in
+a window when its measure lies in its range; of several aims all must be met. With P the share of the
 samples,
 
-    U = sum_d W_d [ P(all met on d) - RISK_WEIGHT P(any above its range on d) ]
+    U = sum_w W_w [ P(all met in w) - RISK_WEIGHT P(any above its range in w) ]
 
 and a plan is feasible where, for the 24 h from now and for tomorrow and the day after, P(any above) <=
-CHANCE_LIMIT and P(any above its harmful value) <= HARM_LIMIT. Today's area has a past that no plan can
-undo; so today counts for the utility and not for feasibility. Weights and limits of the choice are our own.
+CHANCE_LIMIT and P(any above its harmful value) <= HARM_LIMIT. Today's area has a past that no plan can undo;
+so today counts for the utility and not for feasibility. Weights and limits of the choice are our own.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from dosetwin.platform.errors import TherapyError
 
 Values = npt.NDArray[np.float64]
 Measure = Literal["auc24", "trough", "peak"]
-DAYS = ("today", "tomorrow", "the day after")
-DAY_WEIGHTS = (0.4, 0.4, 0.2)
+WEIGHTS = (0.25, 0.35, 0.15, 0.25)
+"""Of today, tomorrow, the day after, the 24 h from now."""
+OF_LEVELS = np.array([0, 1, 2, 1])
+"""The days whose level stands for each window."""
 RISK_WEIGHT = 0.25
 CHANCE_LIMIT = 0.4
 HARM_LIMIT = 0.25
@@ -76,7 +79,7 @@ class Exposure(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Of every sample: met, above [..., 3] by day; ahead_above, ahead_harm [...] of anything ahead."""
+    """Of every sample: met, above [..., 4] by window; ahead_above, ahead_harm [...] of anything ahead."""
 
     met: Any
     above: Any
@@ -90,7 +93,7 @@ def judge(aims: Sequence[Aim], exposure: Exposure, edges: Any) -> Judged:
     for k, aim in enumerate(aims):
         low, high, harmful = (edges[..., k, j, None] for j in range(3))
         values = {"auc24": exposure.area, "trough": exposure.trough, "peak": exposure.peak}[aim.measure]
-        day = values[..., :3]
+        day = values if aim.measure == "auc24" else values[..., OF_LEVELS]
         # of an area also the 24 h from now, which no day of treatment is
         ahead = values[..., 1:]
         this = ((day >= low) & (day <= high), day > high, (ahead > high), (ahead > harmful))
@@ -104,5 +107,5 @@ def judge(aims: Sequence[Aim], exposure: Exposure, edges: Any) -> Judged:
 
 def utility(judged: Judged) -> Any:
     """Of every sample [...]: what the plan is worth there, before what it costs in work."""
-    weights = np.array(DAY_WEIGHTS)
+    weights = np.array(WEIGHTS)
     return ((judged.met * 1.0 - RISK_WEIGHT * judged.above) * weights).sum(axis=-1)

@@ -22,7 +22,7 @@ ASK_H = np.arange(1.0, 24.5, 1.0)
 """Hours from now at which a level is thought of."""
 SETTLED_H = 1.0
 """No level during an infusion or so soon after it: the drug is still spreading (Rybak 2020: 1-2 h)."""
-WORTH_IT = 0.04
+WORTH_IT = 0.06
 """Utility (about: chance of a day within range) below which a level is not worth the needle (our choice)."""
 
 
