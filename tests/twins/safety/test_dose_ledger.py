@@ -23,7 +23,7 @@ def given_slowly(
     return total
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RATES, AMOUNTS, st.randoms(), st.integers(40, 41))
 def test_given_equals_the_slow_sum_in_any_order_of_reports(rates, amounts, chance, now_h) -> None:  # type: ignore[no-untyped-def]
     ledger = DoseLedger(window_s=30 * 3600.0)

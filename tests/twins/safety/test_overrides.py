@@ -124,7 +124,7 @@ def check_overrides(overrides: list[Override], now_s: float) -> None:
         assert any(sign * bound.value <= sign * ceiling.loosest.value for ceiling in ceilings)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(OVERRIDES, max_size=4), st.one_of(st.floats(), st.sampled_from([999.0, 1500.0])))
 def test_i21_overrides(overrides: list[Override], now_s: float) -> None:
     check_overrides(overrides, now_s)

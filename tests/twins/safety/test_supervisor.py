@@ -139,6 +139,8 @@ def test_orders_of_one_command_share_the_room() -> None:
     verdict = judged(bolus(4.0), bolus(4.0))
     assert [order.amount for order in verdict.orders] == [4.0, 2.0]
     assert only(verdict).value == 9.0
+    same = bolus(4.0)
+    assert [order.amount for order in judged(same, same).orders] == [4.0, 2.0]
 
 
 @pytest.mark.parametrize(("window", "given"), [("given_24h", 74.0), ("given_4h", 14.0), ("given_1h", 4.0)])

@@ -44,13 +44,13 @@ def agrees_with_the_oracle(case: Case, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize("name", INVARIANTS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases)
 def test_invariant(name: str, case: Case) -> None:
     INVARIANTS[name](case, judge(case))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases)
 def test_the_verdict_is_the_oracles(case: Case) -> None:
     agrees_with_the_oracle(case, judge(case))
@@ -161,7 +161,7 @@ def check_wild(data: bytes) -> None:
             assert 0 <= limits[key].value < math.inf
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(min_size=BYTES, max_size=BYTES))
 def test_i20_whatever_it_is_given_it_answers(data: bytes) -> None:
     check_wild(data)

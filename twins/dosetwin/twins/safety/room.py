@@ -79,7 +79,8 @@ def fit(
             continue
         if ceiling < order.amount:
             parts[index] = order = msgspec.structs.replace(order, amount=ceiling)
-        _take(order, judged.taken)
+        if index < len(parts) - 1:
+            _take(order, judged.taken)
 
 
 def _taken(state: DrugState) -> Taken:

@@ -104,9 +104,10 @@ def _suspends(order: Order) -> bool:
 def _malformed(order: Order) -> str:
     """Why an order cannot be judged, or nothing."""
     amount, duration_s, interval_s = order.amount, order.duration_s, order.interval_s
-    if not all(isinstance(number, NUMBERS) for number in (amount, duration_s, interval_s)) or not (
-        0 <= amount < inf and 0 <= duration_s < inf and 0 <= interval_s < inf
-    ):
+    numbers = (
+        isinstance(amount, NUMBERS) and isinstance(duration_s, NUMBERS) and isinstance(interval_s, NUMBERS)
+    )
+    if not (numbers and 0 <= amount < inf and 0 <= duration_s < inf and 0 <= interval_s < inf):
         return (
             f"a {order.kind} of amount {amount}, duration {duration_s} s, interval {interval_s} s; "
             "expected numbers of at least 0"
