@@ -113,6 +113,23 @@ def test_a_policy_that_forgets_a_patient_is_named() -> None:
         simulate(trial, PLAN, Cell("", "forgetful", 0, 2))
 
 
+def test_a_level_is_drawn_when_the_controller_asks_for_one() -> None:
+    asked: list[list[float]] = []
+
+    class Laboratory(Ward):
+        def sample_at(self, at_s: Sequence[float]) -> None:
+            asked.append(list(at_s))
+
+    class Asking(Fixed):
+        def decide(self, at_s: float) -> list[tuple[Order, ...]]:
+            self.next_sample_s = np.full(self._n, at_s + 1800)
+            return super().decide(at_s)
+
+    trial = replace(TRIAL, plants={"ward": Laboratory}, comparators={"asking": Comparator(Asking, "")})
+    simulate(trial, PLAN, Cell("", "asking", 0, 2))
+    assert asked == [[3600.0 * k + 1800] * 2 for k in range(24)]
+
+
 def test_long_traces_are_thinned_and_shorter_ones_filled_up() -> None:
     def long(outcome: Outcome) -> Outcome:
         n = 2 * MOST_POINTS + 1
