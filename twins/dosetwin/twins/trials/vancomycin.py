@@ -13,8 +13,9 @@ from functools import partial
 from dosetwin.twins.plants import infection, infection_pooled
 from dosetwin.twins.trials.trial import Comparator, Measure, Trial
 from dosetwin.twins.trials.vancomycin_figures import figures
+from dosetwin.twins.trials.vancomycin_measures import DAYS_REPORTED
 from dosetwin.twins.trials.vancomycin_rules import Fixed, TroughGuided, TwoLevels
-from dosetwin.twins.trials.vancomycin_ward import CHALLENGES, DAYS_REPORTED, Ward
+from dosetwin.twins.trials.vancomycin_ward import CHALLENGES, Ward
 
 
 def _share(name: str, title: str, better: str) -> Measure:

@@ -29,7 +29,8 @@ from dosetwin.twins.patient import Patient
 from dosetwin.twins.plants import infection
 from dosetwin.twins.plants.infection import InfectionInputs, InfectionParameters, InfectionState, Kinetics
 from dosetwin.twins.precision import double_precision
-from dosetwin.twins.trials.trial import Cohort, FloatArray, Outcome
+from dosetwin.twins.trials.trial import Cohort, Outcome
+from dosetwin.twins.trials.vancomycin_measures import outcome
 
 Values = npt.NDArray[np.float64]
 START_S = 1_750_032_000.0
@@ -44,8 +45,6 @@ LAB_H = (1.0, 2.0)
 ASSAY_CV, ASSAY_SD = 0.06, 0.4
 CREATININE_CV = 0.04
 MISSED, LOST, WEIGHT_ERROR, CLEARANCE_CHANGE, PUMP_SHORT = 0.1, 0.3, 0.2, 0.3, 0.1
-LOW, HIGH = 400.0, 600.0
-DAYS_REPORTED = (1, 2, 3)
 CHALLENGES = {
     "wrong_weight": "weight enrolled 20 % too high or too low, by lot",
     "clearance_plus_30": "true clearance 30 % above the model's",
@@ -264,45 +263,14 @@ class Ward:
         return TwinEvent(START_S + at_h * 3600.0, kind, name, value, uid, duration_h * 3600.0)
 
     def outcome(self) -> Outcome:
-        """Shares of days (whole ones, from the beginning) with the area within and above its range."""
-        areas, n = np.array(self._areas), len(self.patients)
-        per_day = round(24 / STEP_H)
-        days = (len(areas) - 1) // per_day
-        daily = np.diff(areas[::per_day][: days + 1], axis=0)
-        inside, above = (daily >= LOW) & (daily <= HIGH), daily > HIGH
-        measures: dict[str, FloatArray] = {
-            "auc24_in_target_pct": 100 * inside.mean(axis=0),
-            "auc24_above_pct": 100 * above.mean(axis=0),
-        }
-        for day in DAYS_REPORTED:
-            blank = np.full(n, np.nan)
-            reached = day <= days
-            measures[f"auc24_in_target_{24 * day}h_pct"] = 100.0 * inside[day - 1] if reached else blank
-            measures[f"auc24_above_{24 * day}h_pct"] = 100.0 * above[day - 1] if reached else blank
-        after = np.full(n, np.nan)
-        for i in np.flatnonzero(np.isfinite(self._first_result_h)):
-            step = round(self._first_result_h[i] / STEP_H)
-            if step + per_day < len(areas):
-                after[i] = areas[step + per_day, i] - areas[step, i]
-        known = np.isfinite(after)
-        measures["auc24_in_target_after_level_pct"] = np.where(
-            known, 100.0 * ((after >= LOW) & (after <= HIGH)), np.nan
-        )
-        measures["auc24_above_after_level_pct"] = np.where(known, 100.0 * (after > HIGH), np.nan)
-        measures["samples"] = self._samples
-        hourly = round(1 / STEP_H)
-        trailing = np.full(areas.shape, np.nan)
-        trailing[per_day:] = areas[per_day:] - areas[:-per_day]
-        level = np.concatenate([np.zeros((1, n)), np.array(self._course)])
-        clearance = np.array([self._clearance[0], *self._clearance])
-        return Outcome(
-            measures=measures,
-            time_s=np.arange(0, len(areas), hourly) * STEP_H * 3600.0,
-            traces={
-                "vancomycin": level[::hourly].T,
-                "auc24": trailing[::hourly].T,
-                "clearance": clearance[::hourly].T,
-            },
+        """What became of the patients (`vancomycin_measures`)."""
+        return outcome(
+            np.array(self._areas),
+            np.array(self._course),
+            np.array(self._clearance),
+            self._first_result_h,
+            self._samples,
+            STEP_H,
         )
 
 
