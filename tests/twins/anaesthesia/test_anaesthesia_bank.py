@@ -61,7 +61,7 @@ def in_order() -> np.ndarray:
     return told([history()]).ensemble("anna")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_any_order_within_the_open_window_gives_the_same_twin(in_order: np.ndarray, seed: int) -> None:
     rng = np.random.default_rng(seed)
     facts = history()

@@ -18,6 +18,7 @@ from dosetwin.twins.policies.anaesthesia_reason import Said, reasons, would_chan
 from dosetwin.twins.policies.anaesthesia_targets import (
     AHEAD_S,
     BLIND_AFTER_S,
+    BLIND_MG_KG_H,
     PROPOFOL_INCREMENT_MG_H,
     REMIFENTANIL_INCREMENT_UG_H,
     AnaesthesiaTargets,
@@ -26,7 +27,7 @@ from dosetwin.twins.policies.anaesthesia_targets import (
 )
 
 FloatArray = npt.NDArray[np.floating]
-BATCHES = (8, 64, 512)
+BATCHES = (8, 32, 128, 512)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BANDS = (("bis", "1"), ("mean_arterial_pressure", "mm[Hg]"), ("heart_rate", "/min"))
 SITES = (("propofol_effect_site", "ug/mL"), ("remifentanil_effect_site", "ng/mL"))
@@ -85,8 +86,8 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
     x = ensembles.reshape(n, row.ROWS, row.MEMBERS)
     never = ~np.isfinite(present.index_age_s)
     blind = present.index_age_s > BLIND_AFTER_S
-    ceiling_p = np.where(blind, x[:, row.PE].mean(1), np.inf)
-    ceiling_p = np.where(never | present.ended, 0.0, ceiling_p)
+    highest[0] = np.where(blind, np.minimum(highest[0], BLIND_MG_KG_H * present.weight_kg), highest[0])
+    ceiling_p = np.where(never | present.ended, 0.0, np.inf)
     ceiling_r = np.where(never | present.ended, 0.0, np.inf)
     increments = np.array([PROPOFOL_INCREMENT_MG_H, REMIFENTANIL_INCREMENT_UG_H])
     aims = present.targets
@@ -99,6 +100,7 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
         *np.broadcast_to(increments[:, None] / 60.0, (2, n)),
         aims.risk_below_30,
         present.coming,
+        blind,
     ]
     made = _in_batches(ensembles, np.stack(per_patient).astype(np.float32))
     count = len(CANDIDATES)

@@ -11,8 +11,8 @@ Propofol's targets are multiples of the concentration that would put the index o
 over members, with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it
 runs.
 
-The chance of an index below 30 is what a candidate risks even if propofol is stopped after its first rate:
-what comes later can still be changed, and is in the cost.
+The chance of an index below 30 is what a candidate risks if the stimulus ends now and propofol is stopped
+after its first rate: what comes later can still be changed, and is in the cost.
 
 Cost of a candidate, less is better; means over members (and over times in the horizon), then again at
 equilibrium of the effect sites at the end of the horizon:
@@ -53,10 +53,11 @@ AT_S: Final = tuple((k + 1) * STEP_MIN * 60.0 for k in AT)
 EARLY: Final = 5
 """The step at whose end a target is first to be met: two minutes."""
 PROPOFOL: Final = (0.0, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.6)
-REMIFENTANIL_NG_ML: Final = (0.0, 1.0, 2.0, 3.0, 4.5, 6.5)
+REMIFENTANIL_NG_ML: Final = (0.0, 1.0, 2.0, 3.0, 4.5, 6.5, 2.5, 5.0)
+GENTLE: Final = 6
+"""The first so many of these are reached in five minutes with one rate, the others in two."""
 LASTING: Final = 0.3
-"""Share of a stimulus that equilibrium, and the risk of going too deep, are judged with: it may end at any
-time."""
+"""Share of a stimulus that equilibrium is judged with."""
 STIRRED: Final = 25.0
 """Index points (without opioid) by which every other member is stirred at equilibrium: surgery goes on."""
 TOO_LIGHT: Final = 1.5
@@ -100,6 +101,8 @@ class Ask(NamedTuple):
     risk_below_30: PerPatient
     coming: PerPatient
     """Strength of a stimulus that was announced for the next minutes."""
+    blind: PerPatient
+    """1 where the index has been missing for too long."""
 
 
 class Forecasts(NamedTuple):
@@ -172,9 +175,9 @@ def _moves(
     highest: PerPatient,
     increment: PerPatient,
     *,
-    gentle: bool = False,
+    gentle: int = 0,
 ) -> _Moves:
-    """Option 0 holds the pump; the others go to `target` [options - 1, patients], gently with one rate."""
+    """Option 0 holds the pump; the others go to `target` [options - 1, patients], `gentle` of them slowly."""
     late = STEPS
     early = EARLY + 1
     F1, F2 = reach.free_E[early].mean(0), reach.free_E[late].mean(0)
@@ -184,7 +187,7 @@ def _moves(
     det = G11 * G22 - G12 * G21
     first = ((target - F1) * G22 - (target - F2) * G12) / det
     if gentle:
-        first = (target - F2) / (G21 + G22)
+        first = first.at[:gentle].set((target[:gentle] - F2) / (G21 + G22))
     first = jnp.clip(first, 0.0, highest)
     first = jnp.floor(first / increment + 1e-3) * increment
     second = jnp.clip((target - F2 - G21 * first) / G22, 0.0, highest)
@@ -216,6 +219,13 @@ def _needed(x: Ensemble, goal: PerPatient, C_r: Array) -> Array:
     return jnp.exp((jnp.log(p) + x[row.C50P]).mean(-2))
 
 
+def _propofol_targets(x: Ensemble, ask: Ask, C_r: PerPatient) -> Array:
+    """[options, patients] ug/mL; without an index not above both what is there and what is needed."""
+    need = _needed(x, ask.goal, C_r)
+    wish = jnp.minimum(need * jnp.asarray(PROPOFOL)[:, None], ask.ceiling_p)
+    return jnp.where(ask.blind > 0.0, jnp.minimum(wish, jnp.maximum(need, x[row.PE].mean(0))), wish)
+
+
 def _huber(d: Array) -> Array:
     a = jnp.abs(d)
     return jnp.where(a < 1.0, 0.5 * a * a, a - 0.5) * jnp.where(d > 0.0, TOO_LIGHT, 1.0)
@@ -243,15 +253,14 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
     both = _reach(*of_both_drugs(x))
     hypnotic, opioid = (_Reach(*(part[:, which] for part in both)) for which in range(2))
     wish_r = jnp.minimum(jnp.asarray(REMIFENTANIL_NG_ML)[:, None], ask.ceiling_r)
-    of_r = _moves(opioid, wish_r, ask.running_r, ask.highest_r, ask.increment_r, gentle=True)
+    of_r = _moves(opioid, wish_r, ask.running_r, ask.highest_r, ask.increment_r, gentle=GENTLE)
     target_r = jnp.concatenate([of_r.E[:1, -1].mean(1), wish_r])
     fade = jnp.exp(-jnp.asarray(AT_S) / 60.0 / row.STIMULUS_TIME_MIN)[:, None, None]
     stirred = STIRRED * (1.0 + ask.coming) * (jnp.arange(members) % 2)[:, None]
 
     def beside(one: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, ...]:
         first_r, second_r, R, R_M, aim_r = one
-        wish = _needed(x, ask.goal, aim_r) * jnp.asarray(PROPOFOL)[:, None]
-        wish = jnp.minimum(wish, ask.ceiling_p)
+        wish = _propofol_targets(x, ask, aim_r)
         of_p = _moves(hypnotic, wish, ask.running_p, ask.highest_p, ask.increment_p)
         P, P_M = of_p.E, of_p.M
         through = response.weakening(R, jnp.exp(x[row.C50S]))
@@ -283,7 +292,7 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         )
         least = jnp.stack([index.min(1), pressure.min(1), heart.min(1)])
         mean = least.mean(2)
-        undone = (unstimulated_index(x, of_p.stopped, R) + (LASTING * x[row.S] + x[row.SL]) * through).min(1)
+        undone = (unstimulated_index(x, of_p.stopped, R) + 0.5 * x[row.SL] * through).min(1)
         lowest = mean - 1.645 * least.std(2)
         return (
             terms,
@@ -332,7 +341,7 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         return out[0], out[1]
 
     # the same moves once more for the best alone: cheaper than keeping all
-    wish = jnp.minimum(_needed(x, ask.goal, target_r[i, who]) * jnp.asarray(PROPOFOL)[:, None], ask.ceiling_p)
+    wish = _propofol_targets(x, ask, target_r[i, who])
     of_p = _moves(hypnotic, wish, ask.running_p, ask.highest_p, ask.increment_p)
     P, P_M = chosen(hypnotic, of_p.first[j, who], of_p.second[j, who])
     R, R_M = chosen(opioid, of_r.first[i, who], of_r.second[i, who])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.platform.contracts import Order
-from dosetwin.twins.policies.anaesthesia_forecast import PROPOFOL, REMIFENTANIL_NG_ML
+from dosetwin.twins.policies.anaesthesia_forecast import GENTLE, PROPOFOL, REMIFENTANIL_NG_ML
 from dosetwin.twins.policies.anaesthesia_targets import (
     BURST,
     BURST_S,
@@ -29,7 +29,11 @@ PROPOFOL_MOVES: Final = (
 REMIFENTANIL_MOVES: Final = (
     "hold remifentanil",
     "stop remifentanil",
-    *(f"remifentanil to {level:g} ng/mL" for level in REMIFENTANIL_NG_ML[1:]),
+    *(
+        f"remifentanil {'' if k < GENTLE else 'quickly '}to {level:g} ng/mL"
+        for k, level in enumerate(REMIFENTANIL_NG_ML)
+        if k > 0
+    ),
 )
 CANDIDATES: Final = tuple(f"{p}, {r}" for r in REMIFENTANIL_MOVES for p in PROPOFOL_MOVES)
 """Every pair of moves, propofol's running fastest."""

@@ -50,7 +50,7 @@ def reasons(best: npt.NDArray[np.integer], said: Said, feasible: npt.NDArray[np.
         if s.blind_s == float("inf"):
             text += "; the index was never read, so no propofol is given"
         elif s.blind_s > 0.0:
-            text += f"; no index for {s.blind_s:.0f} s: held on the model, propofol is not raised"
+            text += f"; no index for {s.blind_s:.0f} s: held on the model"
         if not possible:
             text += "; no option keeps every risk within bounds, this has the least cost and excess"
         made.append(text + ".")

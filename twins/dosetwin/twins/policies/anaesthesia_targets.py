@@ -37,7 +37,10 @@ ug/kg/min; half of the starting dose in people over 65."""
 AHEAD_S: Final = 180.0
 """A stimulus that was announced for this far ahead is prepared for."""
 BLIND_AFTER_S: Final = 60.0
-"""With no index for this long, propofol is not raised above what the twin says it is: our assumption."""
+"""With no index for this long, propofol is held on the model: not above what the twin says is there or
+needed, and not faster than `BLIND_MG_KG_H`. Our assumption."""
+BLIND_MG_KG_H: Final = 12.0
+"""Label of propofol (Diprivan, section 2.2): maintenance at 6-12 mg/kg/h."""
 
 
 class AnaesthesiaTargets(NamedTuple):
