@@ -46,6 +46,7 @@ class Tuning:
     resting_mg_per_kg_h: float = 5.0
     ceiling_mg_per_kg_h: float = 30.0
     low_pressure: float = 75.0
+    least_opioid: float = 0.3
 
 
 class PID:
@@ -88,6 +89,6 @@ class PID:
             self.begun, self.integral = True, np.zeros_like(self.integral)
             aged = 1.0 - 0.01 * (self.chart.age_a - 40.0)
             bolus = t.bolus_mg_per_kg * aged * self.chart.weight_kg
-        spared = np.clip(1.0 - 0.05 * (t.low_pressure - self.chart.pressure), 0.3, 1.0)
+        spared = np.clip(1.0 - 0.05 * (t.low_pressure - self.chart.pressure), t.least_opioid, 1.0)
         remifentanil = propofol * t.ratio * np.where(np.isnan(spared), 1.0, spared)
         return rates(propofol, remifentanil, bolus)
