@@ -24,11 +24,11 @@ from dosetwin.twins.plants import diabetes_sensor as sensor
 from dosetwin.twins.plants.diabetes_day import DAY_MIN, Day, day_of, eating_g_per_min
 from dosetwin.twins.plants.diabetes_life import Minutes, begin, live
 from dosetwin.twins.plants.diabetes_population import sample_numbered
-from dosetwin.twins.plants.diabetes_settings import clinical_settings
+from dosetwin.twins.plants.diabetes_settings import ClinicalSettings, clinical_settings
 from dosetwin.twins.trials.glucose_measures import glucose_measures
 from dosetwin.twins.trials.glucose_options import chosen
 from dosetwin.twins.trials.glucose_patients import enrol
-from dosetwin.twins.trials.glucose_pump import InsulinPumps
+from dosetwin.twins.trials.glucose_pump import Devices, InsulinPumps
 from dosetwin.twins.trials.trial import Cohort, Outcome
 
 Floats = npt.NDArray[np.float64]
@@ -70,9 +70,7 @@ class GlucosePlant:
         factor = {"sensitivity_plus_30": 1.3, "sensitivity_minus_30": 0.7}.get(cohort.challenge, 1.0)
         self._factor = jnp.full(n, factor)
         self.patients: tuple[Patient, ...] = enrol(settings, cohort.seed, cohort.numbers, cohort.challenge)
-        self._pumps = InsulinPumps(
-            settings.basal_U_per_h, 0.9 if cohort.challenge == "pump_minus_10" else 1.0
-        )
+        self._pumps = self._devices(settings, 0.9 if cohort.challenge == "pump_minus_10" else 1.0)
         days = math.ceil(cohort.days) + 1  # the run-in's evening takes the sensor's first day
         errors = [sensor.sensor_errors(cohort.seed, number, days) for number in cohort.numbers]
         self._noise = np.stack([e.noise_mg_dL for e in errors]) * (self._options["noise"] == "yes")
@@ -98,11 +96,19 @@ class GlucosePlant:
             "carbohydrate": [],
         }
 
+    def _devices(self, settings: ClinicalSettings, delivered_share: float) -> Devices:
+        """What gives the insulin."""
+        return InsulinPumps(settings.basal_U_per_h, delivered_share)
+
+    def _at_first(self, facts: list[list[TwinEvent]]) -> None:
+        """What the devices say when the run-in begins."""
+        for i, rate in enumerate(self._pumps.rate_U_per_h):
+            facts[i].append(self._fact(i, "rate", "insulin", float(rate), self._minute))
+
     def begin(self) -> list[list[TwinEvent]]:
         """The programme and the readings of the run-in."""
         facts: list[list[TwinEvent]] = [[] for _ in self.patients]
-        for i, rate in enumerate(self._pumps.rate_U_per_h):
-            facts[i].append(self._fact(i, "rate", "insulin", float(rate), self._minute))
+        self._at_first(facts)
         while self._minute < 0:
             self._live(facts)
         for values in self._lived.values():
@@ -116,8 +122,8 @@ class GlucosePlant:
         for i, given in enumerate(orders):
             missed = self._cohort.challenge == "missed_doses" and self._answer(i) < MISSED
             if given and not missed:
-                for kind, amount in self._pumps.take(i, given, self._minute):
-                    facts[i].append(self._fact(i, kind, "insulin", amount, self._minute))
+                for kind, drug, amount in self._pumps.take(i, given, self._minute):
+                    facts[i].append(self._fact(i, kind, drug, amount, self._minute))
         self._live(facts)
         self.at_s = START_S + 60.0 * self._minute
         return facts

@@ -9,6 +9,7 @@ never up. What a pump says it gave is what it rounded to; what it really gave ma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,20 @@ def rounded_down(amount: float, increment: float, maximum: float) -> float:
     return round(float(np.floor(min(amount, maximum) / increment + 1e-9)) * increment, 6)
 
 
+class Devices(Protocol):
+    """What gives insulin to n patients."""
+
+    rate_U_per_h: Floats
+
+    def take(self, patient: int, orders: Sequence[Order], at_min: float) -> list[tuple[str, str, float]]:
+        """Carry out one patient's orders; (kind, drug, amount) of what is reported."""
+        ...
+
+    def minute(self, at_min: float) -> tuple[Floats, npt.NDArray[np.intp]]:
+        """What reaches the rapid-acting depot in the minute, U [n], and whose rate changed by itself."""
+        ...
+
+
 class InsulinPumps:
     """`rate_U_per_h`, `until_min`, `waiting_U` [n] are their state; minutes count from the trial's start."""
 
@@ -47,12 +62,12 @@ class InsulinPumps:
         self.waiting_U = np.zeros(len(programme_U_per_h))
         self._delivered_share = delivered_share
 
-    def take(self, patient: int, orders: Sequence[Order], at_min: float) -> list[tuple[str, float]]:
-        """Carry out one patient's orders; what is reported of them, as ("rate" | "bolus", amount).
+    def take(self, patient: int, orders: Sequence[Order], at_min: float) -> list[tuple[str, str, float]]:
+        """Carry out one patient's orders; what is reported of them, as ("rate" | "bolus", drug, amount).
 
         Raises DoseTwinError on an order that no insulin pump carries out.
         """
-        reports: list[tuple[str, float]] = []
+        reports: list[tuple[str, str, float]] = []
         for order in orders:
             if order.drug != "insulin" or (order.kind, order.unit) not in (("rate", "U/h"), ("bolus", "U")):
                 raise DoseTwinError(
@@ -64,11 +79,11 @@ class InsulinPumps:
                 amount = rounded_down(order.amount, INCREMENT_U, MAXIMUM_BOLUS_U)
                 if amount > 0.0:
                     self.waiting_U[patient] += amount
-                    reports.append(("bolus", amount))
+                    reports.append(("bolus", order.drug, amount))
                 continue
             rate = rounded_down(order.amount, RATE_INCREMENT_U_PER_H, MAXIMUM_RATE_U_PER_H)
             if rate != self.rate_U_per_h[patient]:
-                reports.append(("rate", rate))
+                reports.append(("rate", order.drug, rate))
             self.rate_U_per_h[patient] = rate
             self.until_min[patient] = at_min + order.duration_s / 60.0 if order.duration_s > 0.0 else np.inf
         return reports

@@ -53,7 +53,7 @@ class PatientRecord:
         for fact in sorted(facts, key=lambda fact: fact.at_s):
             if fact.kind == "observation":
                 self.readings.append((fact.at_s, fact.value))
-            elif fact.kind == "bolus":
+            elif fact.kind == "bolus" and fact.name == "insulin":
                 self.boluses.append((fact.at_s, fact.value))
             elif fact.kind == "rate":
                 self.rate_U_per_h = fact.value
