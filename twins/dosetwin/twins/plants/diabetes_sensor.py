@@ -101,7 +101,8 @@ def _compressed(seed: int, number: int, days: int) -> Floats:
     scale = np.ones(days * PER_DAY)
     minutes = np.arange(PER_DAY) * float(INTERVAL_MIN)
     for day in range(days):
-        chance, begins, lasts, depth = np.random.default_rng([seed, number, 0x5E3, day]).random(4)
+        rng = np.random.default_rng([seed, number, 0x5E3, day])
+        chance, begins, lasts, depth = rng.random(4)
         if chance >= COMPRESSION_CHANCE:
             continue
         shortest, longest = COMPRESSION_MIN

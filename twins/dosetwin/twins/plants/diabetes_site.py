@@ -26,7 +26,8 @@ AWAKE_FROM_MIN, AWAKE_TO_MIN = 420.0, 1380.0
 
 def failure_min(seed: int, number: int, set_number: int) -> float:
     """Minutes from a set's beginning to its failure; infinite for most."""
-    chance, at = np.random.default_rng([seed, number, 0x517E, set_number]).random(2)
+    rng = np.random.default_rng([seed, number, 0x517E, set_number])
+    chance, at = rng.random(2)
     return float(at * SET_LASTS_DAYS * 1440.0) if chance < FAILURE_CHANCE else float("inf")
 
 

@@ -49,8 +49,8 @@ def enrol(
     for i, number in enumerate(numbers):
         wrong = 1.0
         if challenge == "wrong_weight":
-            too_low = np.random.default_rng([seed, number, 0x3E1]).random() < 0.5
-            wrong = 1.0 - WRONG_WEIGHT if too_low else 1.0 + WRONG_WEIGHT
+            rng = np.random.default_rng([seed, number, 0x3E1])
+            wrong = 1.0 - WRONG_WEIGHT if rng.random() < 0.5 else 1.0 + WRONG_WEIGHT
         pump = PumpSettings(
             round(float(settings.basal_U_per_h[i]), 2),
             round(float(settings.carbohydrate_ratio_g_per_U[i]), 1),
