@@ -15,6 +15,7 @@ from dosetwin.twins.trials.glucose_basal_bolus import BasalBolus
 from dosetwin.twins.trials.glucose_patients import EnrolledPatient, PumpSettings, settings_of
 from dosetwin.twins.trials.glucose_pid import ProportionalIntegralDerivative, Tuning
 from dosetwin.twins.trials.glucose_record import on_board_share
+from dosetwin.twins.trials.trial import Cohort, load_trial
 
 NOON_S = 1_767_571_200.0 + 12 * 3600
 SETTINGS = PumpSettings(
@@ -167,3 +168,22 @@ def test_without_anti_windup_a_long_low_is_paid_back_too() -> None:
     course = [60.0] * 120 + [150.0] * 30
     held, wound = (np.mean(after(course, anti_windup=on)[124:]) for on in (True, False))
     assert held > wound + 0.3
+
+
+@pytest.mark.slow
+def test_comparators_are_worth_comparing_with() -> None:
+    """On development patients: each is better than the programme alone, and suspending saves lows."""
+    found = {}
+    trial = load_trial("t1d-insulin")
+    for name, comparator in trial.comparators.items():
+        plant = trial.plants["uva_padova"](Cohort(range(24), 21, 1.0, options={"announced": "yes"}))
+        controller = comparator.make(plant.patients, 21)
+        controller.tell(plant.begin())
+        while plant.at_s < plant.end_s:
+            controller.tell(plant.advance(controller.decide(plant.at_s)))
+        found[name] = {key: float(values.mean()) for key, values in plant.outcome().measures.items()}
+    in_range = {name: measures["time_in_range_pct"] for name, measures in found.items()}
+    assert in_range["basal_bolus"] > 85
+    assert in_range["pid"] > 85
+    assert in_range["fixed"] < 50
+    assert found["low_glucose_suspend"]["below_70_pct"] <= found["basal_bolus"]["below_70_pct"]

@@ -47,7 +47,7 @@ def at_rest(n: int) -> ExerciseState:
 
 
 def exercised(e: ExerciseState, heart_rate_rise_per_min: Float[Array, " n"], dt_min: float) -> ExerciseState:
-    """The state `dt_min` later under a constant rise of the heart rate: Y exact, Z for the mean f (Simpson)."""
+    """The state `dt_min` later under a constant rise of the heart rate: Y exact, Z for Simpson's mean f."""
     H = heart_rate_rise_per_min
     keep = jnp.exp(-dt_min / TAU_HR_MIN)
     Y = H + (e.Y - H) * keep
