@@ -42,9 +42,9 @@ FIRST_PARAMETER: Final = CLP
 
 STIMULUS_TIME_MIN, STIMULUS_SD = 4.0, 3.0
 """A stimulus fades with this time constant; between jumps it wanders with this standard deviation."""
-LEVEL_TIME_MIN, LEVEL_SD = 30.0, 6.0
+LEVEL_TIME_MIN, LEVEL_SD = 20.0, 9.0
 """The same of the level that surgery holds."""
-JUMP_SD, LEVEL_JUMP_SD, JUMPS_PER_MIN = 14.0, 5.0, 1.0 / 8.0
+JUMP_SD, LEVEL_JUMP_SD, JUMPS_PER_MIN = 14.0, 8.0, 1.0 / 8.0
 """Sizes (index points) and hazard of a jump of both that nobody announced."""
 INDEX_ERROR_SD, INDEX_ERROR_TIME_MIN, INDEX_WHITE_SD = 3.0, 0.5, 2.5
 ARTEFACT_PROBABILITY = 0.005

@@ -68,8 +68,8 @@ TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
 class Weights(NamedTuple):
     """Weights of the cost's terms in the order of `TERMS`: within the horizon, and at its equilibrium."""
 
-    soon: tuple[float, float, float, float] = (1.5, 1.6, 0.3, 0.1)
-    then: tuple[float, float, float, float] = (1.0, 2.2, 0.3, 0.8)
+    soon: tuple[float, float, float, float] = (1.5, 1.9, 0.3, 0.2)
+    then: tuple[float, float, float, float] = (1.0, 1.9, 0.3, 0.8)
     drug: float = 0.05
     moves: float = 0.03
 
