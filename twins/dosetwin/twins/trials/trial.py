@@ -80,7 +80,11 @@ class Outcome:
 
 
 class Controller(Protocol):
-    """Decides for the n patients of a plant from what their devices tell, and from nothing else."""
+    """Decides for the n patients of a plant from what their devices tell, and from nothing else.
+
+    Where levels are drawn on request it also has `next_sample_s`: when each patient's next one is wanted
+    (event time, NaN for none), set by `decide`; the plant's `sample_at` is told.
+    """
 
     def tell(self, facts: Sequence[Sequence[TwinEvent]]) -> None:
         """What arrived since the last call, a sequence a patient."""
@@ -103,7 +107,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Comparator:
-    """A policy to compare with: how it is made for the patients as enrolled, and what it is, with its source."""
+    """A policy to compare with: how it is made for the patients as enrolled, and its name and source."""
 
     make: Callable[[tuple[Patient, ...], int], Controller]
     title: str
