@@ -11,8 +11,9 @@ Propofol's targets are multiples of the concentration that would put the index o
 over members, with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it
 runs.
 
-The chance of an index below 30 is what a candidate risks if the stimulus ends now and propofol is stopped
-after its first rate: what comes later can still be changed, and is in the cost.
+The chance of an index below 30 is what a candidate risks if most of the stimulus ends now (`LASTING` of it
+and nine tenths of the level stay) and propofol is stopped after its first rate: what comes later can still be
+changed, and is in the cost.
 
 Cost of a candidate, less is better; means over members (and over times in the horizon), then again at
 equilibrium of the effect sites at the end of the horizon:
@@ -292,7 +293,9 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         )
         least = jnp.stack([index.min(1), pressure.min(1), heart.min(1)])
         mean = least.mean(2)
-        undone = (unstimulated_index(x, of_p.stopped, R) + 0.5 * x[row.SL] * through).min(1)
+        undone = (
+            unstimulated_index(x, of_p.stopped, R) + (LASTING * x[row.S] + 0.9 * x[row.SL]) * through
+        ).min(1)
         lowest = mean - 1.645 * least.std(2)
         return (
             terms,
