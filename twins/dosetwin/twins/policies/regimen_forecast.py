@@ -76,8 +76,8 @@ def _candidate(
     states = jax.vmap(lambda t: propagate(structure, m, now, doses, now_h, t))(asked)
     T = times_h.shape[0]
     held = states.x[T:].sum(axis=1) + states.depot[T:]
-    entered = jax.vmap(lambda dt: entered(structure, m, doses, now_h, now_h + dt))(edges_h)
-    return states.x[:T, 0] / m.V1, (jnp.diff(entered) - jnp.diff(held)) / m.CL
+    came = jax.vmap(lambda dt: entered(structure, m, doses, now_h, now_h + dt))(edges_h)
+    return states.x[:T, 0] / m.V1, (jnp.diff(came) - jnp.diff(held)) / m.CL
 
 
 def entered(
