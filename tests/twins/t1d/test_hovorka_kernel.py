@@ -80,7 +80,8 @@ def ensemble_of(state: Values, p: Values) -> npt.NDArray[np.float32]:
     x[: row.D2 + 1, 0, 0] = [S[0], S[1], S[2], S[3] / SIT, S[4] / SID, S[5] / SIE, S[6], S[7]]
     x[row.Q1, 0, 0], x[row.Q2, 0, 0] = S[8], S[9]
     x[row.C, 0, 0] = S[8] / 0.16
-    x[row.LN_SIT :, 0, 0] = np.log(p)
+    x[row.LN_SIT : row.LN_AG + 1, 0, 0] = np.log(p)
+    x[row.SITE] = 1.0
     return x
 
 

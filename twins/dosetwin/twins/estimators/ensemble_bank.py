@@ -15,14 +15,16 @@ from dosetwin.platform.errors import TherapyError
 from dosetwin.twins.bank import Appraisal, Assimilation
 from dosetwin.twins.estimators import ensemble_layout as row
 from dosetwin.twins.estimators.ensemble_delivery import Delivery
-from dosetwin.twins.estimators.ensemble_filter import Steps, advance_batch
+from dosetwin.twins.estimators.ensemble_filter import Steps, advance_batch, read_out_batch
 from dosetwin.twins.estimators.ensemble_noise import fold, patient_key
 from dosetwin.twins.estimators.ensemble_prediction import predict
 from dosetwin.twins.estimators.ensemble_prior import prior_ensemble, sensitivity_centre
 from dosetwin.twins.estimators.ensemble_snapshot import Snapshot, StoredTwin, decode, encode, to_bytes
 from dosetwin.twins.estimators.ensemble_twin import (
     BOTH,
+    COVARIATES,
     KEEP,
+    UNANNOUNCED_MEAL_G,
     Covariates,
     Plan,
     Step,
@@ -33,10 +35,10 @@ from dosetwin.twins.estimators.ensemble_twin import (
     steps_to,
 )
 from dosetwin.twins.events import TwinEvent
-from dosetwin.twins.policies.insulin_appraisal import Present, appraise
+from dosetwin.twins.policies.insulin_appraisal import Inferred, Present, appraise
 from dosetwin.twins.policies.insulin_targets import InsulinTargets
 
-MODEL_VERSION = f"hovorka-2004/ensemble-{row.MEMBERS}/1"
+MODEL_VERSION = f"hovorka-2004/ensemble-{row.MEMBERS}/2"
 BATCHES = (8, 64, 512)
 """Batches are padded to one of these: a compilation costs seconds, a padded patient microseconds."""
 SMALLEST_BATCH, LARGEST_BATCH = BATCHES[0], BATCHES[-1]
@@ -47,8 +49,8 @@ Stored = npt.NDArray[np.float32]
 class EnsembleBank:
     """Twins of `t1d-insulin`. See `dosetwin.twins.bank.Bank` for the protocol.
 
-    Ensembles lie as float32[capacity, rows x members], a row a patient, so that taking a patient out or
-    putting it back is one contiguous copy; kernels turn them to [rows, members, patients].
+    Twins lie as float32[capacity, SIZE], a row a patient (`ensemble_layout`), so that taking a patient out or
+    putting it back is one contiguous copy; kernels turn them to [..., patients].
     """
 
     therapy = "t1d-insulin"
@@ -78,9 +80,10 @@ class EnsembleBank:
         if twin is not None:
             twin.retarget(targets)
             now = twin.history[-1]
-            held = {"weight": now.weight_kg, "total_daily_dose": now.total_daily_dose_U}
             changes = {
-                name: value for name, value in covariates.items() if name in held and value != held[name]
+                name: float(value)
+                for name, value in covariates.items()
+                if name in COVARIATES and value != now[COVARIATES[name]]
             }
             self._change_covariates(twin, at_s, 0, changes)
             return
@@ -94,11 +97,12 @@ class EnsembleBank:
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        start = Covariates(-math.inf, float(covariates["weight"]), float(covariates["total_daily_dose"]))
+        start = Covariates(-math.inf, *(float(covariates.get(name, 0.0)) for name in COVARIATES))
         key = patient_key(self.seed, patient)
         rng = np.random.default_rng(np.random.SeedSequence([self.seed & 0xFFFFFFFF, key]))
-        ensemble = prior_ensemble(rng, start.weight_kg, start.total_daily_dose_U)
-        self._head[slot] = self._newer[slot] = self._older[slot] = ensemble.reshape(-1)
+        ensemble = prior_ensemble(rng, start.weight_kg, start.total_daily_dose_U, settings=start.settings)
+        for stored in (self._head, self._newer, self._older):
+            stored[slot, : row.STATES], stored[slot, row.STATES :] = ensemble.reshape(-1), 0.0
         self._keys[slot] = key
         self._twins[patient] = Twin(patient, slot, key, [start], dict(targets), sensitivity_centre(ensemble))
 
@@ -149,16 +153,52 @@ class EnsembleBank:
         held = [twin.covariates_at(at) for twin, at in zip(twins, at_s, strict=True)]
         columns = np.array(
             [
-                (at, now[1], now[2], delivery[1], delivery[2], twin.sensitivity_centre, *twin.aims)
+                (
+                    at,
+                    now.weight_kg,
+                    now.settings.effective_daily_dose_U,
+                    now.settings.basal_U_per_h,
+                    delivery.rate_U_per_h,
+                    delivery.since_s,
+                    twin.sensitivity_centre,
+                    *twin.aims,
+                )
                 for twin, at, now, delivery in zip(twins, at_s, held, deliveries, strict=True)
             ],
             float,
         ).reshape(len(twins), -1)
-        at, weight, daily, running, since, centre, *aims = np.ascontiguousarray(columns.T)
+        at, weight, daily, basal, running, since, centre, *aims = np.ascontiguousarray(columns.T)
+        targets = InsulinTargets(*aims)
         present = Present(
-            list(patients), at, weight, daily, running, since, centre, InsulinTargets(*aims), deliveries
+            list(patients), at, weight, daily, basal, running, since, centre, targets, deliveries
         )
-        return appraise(present, ensembles, self._keys[slots])
+        members, inferred = self._read_out(ensembles, self._keys[slots], at, weight)
+        return appraise(present, members, inferred, self._keys[slots])
+
+    def _read_out(
+        self,
+        stored: Stored,
+        keys: npt.NDArray[np.uint32],
+        at_s: npt.NDArray[np.float64],
+        weight_kg: npt.NDArray[np.float64],
+    ) -> tuple[Stored, Inferred]:
+        """Members with what may have happened drawn into them, and what was inferred."""
+        parts = []
+        n = len(stored)
+        minute = np.mod(at_s / 60.0, 1440.0).astype(np.float32)
+        meal_mean = (UNANNOUNCED_MEAL_G / weight_kg).astype(np.float32)
+        for start in range(0, n, LARGEST_BATCH):
+            count = min(LARGEST_BATCH, n - start)
+            some = np.minimum(np.arange(start, start + batch_size(count)), n - 1)
+            made = read_out_batch(
+                *map(jnp.asarray, (stored[some], keys[some], meal_mean[some], minute[some]))
+            )
+            members, probability, meal = jax.device_get(made)
+            parts.append((members[:count], probability[:, :count], meal[:count]))
+        members, probability, meal = (
+            np.concatenate([part[k] for part in parts], axis=1 if k == 1 else 0) for k in range(3)
+        )
+        return members, Inferred(probability, meal)
 
     def snapshot(self, patients: Sequence[str]) -> bytes:
         """The state of these twins, exactly."""
@@ -169,7 +209,7 @@ class EnsembleBank:
             stored.append(
                 StoredTwin(
                     patient=patient,
-                    history=[(e.at_s, e.weight_kg, e.total_daily_dose_U) for e in twin.history],
+                    history=list(twin.history),
                     changes=twin.changes,
                     targets=twin.targets,
                     sensitivity_centre=twin.sensitivity_centre,
@@ -218,7 +258,7 @@ class EnsembleBank:
 
     def ensemble(self, patient: str) -> Stored:
         """The newest ensemble of a patient, float32[rows, members] (a copy)."""
-        stored: Stored = self._head[self._twin(patient).slot].copy()
+        stored: Stored = self._head[self._twin(patient).slot, : row.STATES].copy()
         return stored.reshape(row.ROWS, row.MEMBERS)
 
     def _twin(self, patient: str) -> Twin:
@@ -239,7 +279,7 @@ class EnsembleBank:
         self._capacity *= 2
 
     def _change_covariates(self, twin: Twin, at_s: float, uid: int, changes: Mapping[str, float]) -> None:
-        known = {name: v for name, v in changes.items() if name in ("weight", "total_daily_dose")}
+        known = {name: value for name, value in changes.items() if name in COVARIATES}
         if known and twin.change_covariates(at_s, uid, known):
             made = replan(twin, at_s)
             if made is not None:
@@ -301,7 +341,8 @@ class EnsembleBank:
     ) -> tuple[Stored, list[float], list[float]]:
         n = len(steps)
         size = batch_size(n)
-        table = np.zeros((size, 10))
+        table = np.zeros((size, 13))
+        table[:, 10] = 1.0
         table[:n] = steps
         table[n:, 4] = np.nan
         uid = np.zeros(size, np.uint64)
@@ -311,6 +352,7 @@ class EnsembleBank:
         if n < size:
             ensembles = np.concatenate([ensembles, np.repeat(ensembles[:1], size - n, axis=0)])
         noise_key = fold(padded, np.round(table[:, 2] * 1000.0).astype(np.int64).view(np.uint64))
+        minute = np.mod(table[:, 2] / 60.0, 1440.0).astype(np.float32)
         numbers = [jnp.asarray(column) for column in table.T.astype(np.float32)]
         moved, mean, sd = jax.device_get(
             advance_batch(
@@ -318,12 +360,16 @@ class EnsembleBank:
                 Steps(
                     h_min=numbers[0],
                     u=numbers[1],
+                    minute=jnp.asarray(minute),
                     key=jnp.asarray(noise_key),
                     reading=numbers[4],
                     censored=jnp.asarray(table[:, 5], jnp.int32),
                     bolus=numbers[6],
                     meal=numbers[7],
                     meal_key=jnp.asarray(fold(padded, uid)),
+                    exercise=numbers[11],
+                    fresh_site=numbers[12],
+                    meal_mean=numbers[10],
                 ),
             )
         )

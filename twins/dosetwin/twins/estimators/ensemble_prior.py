@@ -1,29 +1,42 @@
 """The prior of one patient: an ensemble drawn from the published population, at its own basal equilibrium.
 
-Every member draws its own parameters and its own basal glucose; the common scale of its three insulin
-sensitivities is then what makes the patient's basal delivery hold that glucose (a quadratic, `hovorka`). So
-total daily dose tells the twin how sensitive the patient is, as it tells a clinician.
+Every member draws its own parameters, its own basal glucose and its own basal need; the common scale of its
+three insulin sensitivities is then what makes that basal delivery hold that glucose (a quadratic, `hovorka`).
+So a total daily dose tells the twin how sensitive the patient is, as it tells a clinician; a known basal rate
+tells it better, a known correction factor or carbohydrate ratio too.
 
 Sources. Medians: Hovorka 2004, Table 1. Coefficients of variation of S_IT, S_ID, S_IE, EGP_0 (63, 96, 59, 24
 %) and of 1/t_maxI (25 %): the population that the group's simulator and its users draw from (Wilinska 2010;
 Boiroux 2010), quoted from memory of these papers and to be checked against print; taken as log-normal, and
 for the three sensitivities halved on the log scale, because half of that variation is between patients
-and is already in the total daily dose (our assumption). Spread of t_maxG, A_G, basal glucose, of the glucose
-a twin is first met with, and of the share of the dose that is basal: our assumption.
+and is already in the total daily dose (our assumption). The k_aj
+vary by 75 to 100 % between people (Hovorka 2002, Am J Physiol 282:E992, Table 2), which is taken as one
+factor of
+0.45 on the log scale around 0.8, since taking insulin to act too soon is the costlier error (our
+assumption). Spread of t_maxG, A_G, basal glucose, of the glucose
+a twin is first met with, of the time of day, and of the share of the dose that is basal: our assumption.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dosetwin.twins.estimators import ensemble_layout as row
 from dosetwin.twins.models import hovorka
-from dosetwin.twins.models.glucose_sensor import ERROR_SD
 from dosetwin.twins.models.insulin_absorption import K_E, V_I
 
 BASAL_SHARE = 0.50
 """Share of the total daily dose that is basal (clinical rule: 45-50 %)."""
+BASAL_SHARE_LOG_SD = 0.15
+"""Its spread between people, on the log scale; a basal rate that is given is as wrong as half of that."""
+CORRECTION_RULE = 1800.0
+"""mg/dL that 1 U lowers, times total daily dose (the 1800 rule for rapid-acting insulin)."""
+CARBOHYDRATE_RULE = 500.0
+"""g that 1 U covers, times total daily dose (the 500 rule)."""
 LOG_SD = {
     row.LN_SIT: 0.29,
     row.LN_SID: 0.40,
@@ -32,9 +45,14 @@ LOG_SD = {
     row.LN_TI: 0.25,
     row.LN_TG: 0.25,
     row.LN_AG: 0.12,
+    row.LN_KA: 0.45,
+    row.DAY_C1: 0.10,
+    row.DAY_S1: 0.10,
+    row.DAY_C2: 0.06,
+    row.DAY_S2: 0.06,
 }
-BASAL_GLUCOSE_MMOL_L, BASAL_GLUCOSE_LOG_SD = 7.2, 0.22
-FIRST_GLUCOSE_MMOL_L, FIRST_GLUCOSE_LOG_SD = 8.0, 0.40
+BASAL_GLUCOSE_MMOL_L, BASAL_GLUCOSE_LOG_SD = 7.2, 0.20
+FIRST_GLUCOSE_MMOL_L, FIRST_GLUCOSE_LOG_SD = 8.0, 0.45
 _MEDIANS = {
     row.LN_SIT: hovorka.S_IT,
     row.LN_SID: hovorka.S_ID,
@@ -43,9 +61,42 @@ _MEDIANS = {
     row.LN_TI: hovorka.T_MAX_I,
     row.LN_TG: hovorka.T_MAX_G,
     row.LN_AG: hovorka.A_G,
+    row.LN_KA: 0.8,
+    row.DAY_C1: 1.0,
+    row.DAY_S1: 1.0,
+    row.DAY_C2: 1.0,
+    row.DAY_S2: 1.0,
 }
 
 Ensemble = npt.NDArray[np.float32]
+
+
+class Settings(NamedTuple):
+    """What is known of a patient at enrolment; 0 is not known."""
+
+    weight_kg: float
+    total_daily_dose_U: float
+    basal_rate_U_per_h: float = 0.0
+    carbohydrate_ratio_g_per_U: float = 0.0
+    correction_factor_mg_dL_per_U: float = 0.0
+
+    @property
+    def basal_U_per_h(self) -> float:
+        """The basal programme: the pump's own where it is given, else the usual share of the daily dose."""
+        return self.basal_rate_U_per_h or basal_U_per_h(self.total_daily_dose_U)
+
+    @property
+    def effective_daily_dose_U(self) -> float:
+        """The total daily dose that stands for how sensitive the patient is.
+
+        The geometric mean of what each known setting says by its rule (500, 1800).
+        """
+        said = [self.total_daily_dose_U]
+        if self.carbohydrate_ratio_g_per_U:
+            said.append(CARBOHYDRATE_RULE / self.carbohydrate_ratio_g_per_U)
+        if self.correction_factor_mg_dL_per_U:
+            said.append(CORRECTION_RULE / self.correction_factor_mg_dL_per_U)
+        return math.exp(sum(map(math.log, said)) / len(said))
 
 
 def basal_U_per_h(total_daily_dose_U: float) -> float:
@@ -54,9 +105,15 @@ def basal_U_per_h(total_daily_dose_U: float) -> float:
 
 
 def prior_ensemble(
-    rng: np.random.Generator, weight_kg: float, total_daily_dose_U: float, members: int = row.MEMBERS
+    rng: np.random.Generator,
+    weight_kg: float,
+    total_daily_dose_U: float,
+    members: int = row.MEMBERS,
+    *,
+    settings: Settings | None = None,
 ) -> Ensemble:
     """`members` draws of state and parameters, float32[ROWS, members], at basal equilibrium of insulin."""
+    known = settings or Settings(weight_kg, total_daily_dose_U)
     z = rng.standard_normal((row.ROWS, members))
     if members > 2:
         z -= np.add.reduce(z, 1, keepdims=True) / members
@@ -67,15 +124,20 @@ def prior_ensemble(
     parameters += _LOG_MEDIAN
     np.clip(parameters, _LOWER[row.LN_SIT :], _UPPER[row.LN_SIT :], out=parameters)
 
-    u = basal_U_per_h(total_daily_dose_U) * 1000.0 / 60.0 / weight_kg
+    programme = known.basal_U_per_h * 1000.0 / 60.0 / weight_kg
+    if known.basal_rate_U_per_h:
+        need = programme * np.exp(0.5 * BASAL_SHARE_LOG_SD * z[row.S1])
+    else:
+        told = basal_U_per_h(known.effective_daily_dose_U) * 1000.0 / 60.0 / weight_kg
+        need = told * np.exp(BASAL_SHARE_LOG_SD * z[row.S1])
     fasting = BASAL_GLUCOSE_MMOL_L * np.exp(BASAL_GLUCOSE_LOG_SD * z[row.Q2])
     S = np.exp(x[row.LN_SIT : row.LN_TI + 1])
     S_IT, S_ID, S_IE, EGP0, t_maxI = S
-    scale = hovorka.sensitivity_scale(np.full(members, u), fasting, EGP0, (S_IT, S_ID, S_IE))
+    scale = hovorka.sensitivity_scale(need, fasting, EGP0, (S_IT, S_ID, S_IE))
     x[row.LN_SIT : row.LN_SIE + 1] += np.log(scale)
 
-    plasma = u / (K_E * V_I)
-    x[row.S1 : row.S2 + 1] = u * t_maxI
+    plasma = programme / (K_E * V_I)
+    x[row.S1 : row.S2 + 1] = programme * t_maxI
     x[row.PLASMA : row.Y3 + 1] = plasma
     first = FIRST_GLUCOSE_MMOL_L * np.exp(FIRST_GLUCOSE_LOG_SD * z[row.Q1])
     x[row.Q1] = first * hovorka.V_G
@@ -83,7 +145,8 @@ def prior_ensemble(
     x[row.Q2] = x1 * x[row.Q1] / (hovorka.K_12 + x2)
     x[row.C] = first * np.exp(0.05 * z[row.C])
     x[row.FLUX] = row.FLUX_SD * z[row.FLUX]
-    x[row.BIAS] = ERROR_SD * z[row.BIAS]
+    x[row.BIAS] = z[row.BIAS]
+    x[row.SITE] = 1.0
     return np.clip(x, _LOWER, _UPPER).astype(np.float32)
 
 

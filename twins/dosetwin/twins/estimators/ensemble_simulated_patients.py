@@ -76,7 +76,7 @@ class PlantPatients:
         self._state = diabetes.initial(self._adults)
         self.weight_kg = np.asarray(self._adults.BW, float)
         self.total_daily_dose_U = np.asarray(self._adults.basal_U_per_h, float) * 24.0 / BASAL_SHARE
-        self._bias = sensor.ERROR_SD * rng.normal(size=n)
+        self._bias = rng.normal(size=n)
         self._dose_U = np.zeros(n)
         self._to_eat_g = np.zeros(n)
         self._eating_min = np.zeros(n)
@@ -90,7 +90,7 @@ class PlantPatients:
     def reading_mg_dL(self, rng: np.random.Generator) -> Values:
         """Of the plant's interstitial glucose."""
         clean = np.asarray(diabetes.interstitial_glucose_mg_dL(self._adults, self._state), float)
-        return _shown(clean * (1.0 + self._bias), rng)
+        return _shown(clean + self._bias * (sensor.ERROR_SD_MG_DL + sensor.ERROR_CV * clean), rng)
 
     def bolus(self, amount_U: Values) -> None:
         """Within the next minutes."""
@@ -115,7 +115,7 @@ class PlantPatients:
         self._eating_min = np.maximum(self._eating_min - STEP_MIN, 0.0)
         self._minute += STEP_MIN
         keep = np.exp(-STEP_MIN / sensor.ERROR_TIME_MIN)
-        self._bias = keep * self._bias + sensor.ERROR_SD * np.sqrt(1.0 - keep**2) * rng.normal(size=n)
+        self._bias = keep * self._bias + np.sqrt(1.0 - keep**2) * rng.normal(size=n)
 
     def _minutes(
         self,

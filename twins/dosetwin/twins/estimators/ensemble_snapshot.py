@@ -10,10 +10,10 @@ from dosetwin.twins.events import TwinEvent
 
 
 class StoredTwin(msgspec.Struct, frozen=True, array_like=True):
-    """One twin; `ensembles` are head, newer and older, 3 x ROWS x members float32."""
+    """One twin; `ensembles` are head, newer and older, 3 x SIZE float32."""
 
     patient: str
-    history: list[tuple[float, float, float]]
+    history: list[tuple[float, float, float, float, float, float]]
     changes: list[tuple[float, int, str, float]]
     targets: dict[str, float]
     sensitivity_centre: float

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dosetwin.twins.estimators.ensemble_delivery import UNKNOWN, Delivery, mean_rate, moved_to
-from dosetwin.twins.estimators.ensemble_prior import basal_U_per_h
+from dosetwin.twins.estimators.ensemble_layout import FAMILIES, MEAL
+from dosetwin.twins.estimators.ensemble_prior import Settings
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.insulin_targets import InsulinTargets, insulin_targets
 
@@ -48,14 +49,36 @@ class Step(NamedTuple):
     meal: float
     fact: int
     checkpoints: int
+    meal_mean: float
+    exercise: float = 0.0
+    fresh_site: float = 0.0
+
+
+COVARIATES: Mapping[str, int] = {
+    "weight": 1,
+    "total_daily_dose": 2,
+    "basal_rate": 3,
+    "carbohydrate_ratio": 4,
+    "correction_factor": 5,
+}
+"""Covariates by the therapy's names: their places in `Covariates`."""
+UNANNOUNCED_MEAL_G = FAMILIES[MEAL].mean
 
 
 class Covariates(NamedTuple):
-    """Covariates that hold from `at_s` on."""
+    """Covariates that hold from `at_s` on; 0 is not known."""
 
     at_s: float
     weight_kg: float
     total_daily_dose_U: float
+    basal_rate_U_per_h: float = 0.0
+    carbohydrate_ratio_g_per_U: float = 0.0
+    correction_factor_mg_dL_per_U: float = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        """Without the time."""
+        return Settings(*self[1:])
 
 
 @dataclass(slots=True)
@@ -82,7 +105,7 @@ class Twin:
     """What `targets` say to a decision."""
 
     def __post_init__(self) -> None:
-        self.basal = basal_U_per_h(self.history[-1].total_daily_dose_U)
+        self.basal = self.history[-1].settings.basal_U_per_h
         self.aims = insulin_targets(self.targets)
 
     def retarget(self, targets: Mapping[str, float]) -> None:
@@ -114,16 +137,11 @@ class Twin:
         self.changes = sorted([*self.changes, *fresh])
         history = [self.history[0]]
         for at, _, name, value in self.changes:
-            last = history[-1]
-            history.append(
-                Covariates(
-                    at,
-                    value if name == "weight" else last.weight_kg,
-                    value if name == "total_daily_dose" else last.total_daily_dose_U,
-                )
-            )
+            held = list(history[-1])
+            held[0], held[COVARIATES[name]] = at, value
+            history.append(Covariates(*held))
         self.history = history
-        self.basal = basal_U_per_h(history[-1].total_daily_dose_U)
+        self.basal = history[-1].settings.basal_U_per_h
         return True
 
 
@@ -169,9 +187,11 @@ def next_reading(twin: Twin, fact: TwinEvent, index: int) -> Step | None:
     twin.head = Delivery(at_s, rate, head.since_s)
     if rate != rate:
         rate = twin.basal
-    u = rate * (1000.0 / 60.0 / twin.history[0].weight_kg)
+    weight = twin.history[0].weight_kg
+    u = rate * (1000.0 / 60.0 / weight)
     reading = fact.value if fact.name == "glucose" else NOTHING
-    return Step(gap_s / 60.0, u, at_s, fact.uid, reading, fact.censored, 0.0, 0.0, index, KEEP)
+    meal_mean = UNANNOUNCED_MEAL_G / weight
+    return Step(gap_s / 60.0, u, at_s, fact.uid, reading, fact.censored, 0.0, 0.0, index, KEEP, meal_mean)
 
 
 def plan(twin: Twin, new: list[tuple[TwinEvent, int]], too_late: list[int]) -> Plan | None:
@@ -268,7 +288,7 @@ def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan
             crossed = True
         if varying:
             covariates = twin.covariates_at(at_s)
-            basal = basal_U_per_h(covariates.total_daily_dose_U)
+            basal = covariates.settings.basal_U_per_h
         kind = fact.kind
         if kind == "rate":
             head = _with_change(head, at_s, fact.value)
@@ -285,11 +305,11 @@ def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan
         gap_s = at_s - start_s
         if gap_s > LONGEST_GAP_S:
             start_s, gap_s = at_s - LONGEST_GAP_S, LONGEST_GAP_S
-        per_kg = 1000.0 / 60.0 / covariates.weight_kg
+        weight = covariates.weight_kg
         if gap_s > LONGEST_STEP_S:
             count = math.ceil(gap_s / LONGEST_STEP_S)
             until_s = start_s + gap_s * (count - 1) / count
-            silent, head = _gap(head, start_s, until_s, basal, per_kg, count - 1)
+            silent, head = _gap(head, start_s, until_s, basal, weight, count - 1)
             steps.append(silent[0]._replace(checkpoints=checkpoints))
             steps.extend(silent[1:])
             checkpoints = KEEP
@@ -300,17 +320,20 @@ def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan
             rate = head.rate_U_per_h
             if rate != rate:
                 rate = basal
-        reading, bolus, meal = NOTHING, 0.0, 0.0
+        reading, bolus, meal, exercise, fresh_site = NOTHING, 0.0, 0.0, 0.0, 0.0
         if kind == "observation":
             reading = fact.value if fact.name == "glucose" else NOTHING
         elif kind == "bolus":
-            bolus = fact.value * 1000.0 / covariates.weight_kg
+            bolus = fact.value * 1000.0 / weight
         elif kind == "meal":
-            meal = fact.value / covariates.weight_kg
+            meal = fact.value / weight
+        elif kind == "announcement":
+            exercise = min(max(fact.value, 0.0), 1.0) if fact.name == "exercise" else 0.0
+            fresh_site = float(fact.name == "site_change")
         steps.append(
             Step(
                 gap_s / 60.0,
-                rate * per_kg,
+                rate * (1000.0 / 60.0 / weight),
                 at_s,
                 fact.uid,
                 reading,
@@ -319,6 +342,9 @@ def _forward(twin: Twin, run: list[tuple[TwinEvent, int]], restore: str) -> Plan
                 meal,
                 index,
                 checkpoints,
+                UNANNOUNCED_MEAL_G / weight,
+                exercise,
+                fresh_site,
             )
         )
         checkpoints = KEEP
@@ -344,21 +370,22 @@ def steps_to(twin: Twin, at_s: float) -> Way:
     if not at_s > head.at_s:
         return Way([], moved_to(head, at_s if head.at_s != head.at_s else head.at_s))
     start_s = max(head.at_s, at_s - LONGEST_GAP_S)
-    per_kg = 1000.0 / 60.0 / twin.covariates_at(at_s).weight_kg
-    steps, head = _gap(head, start_s, at_s, twin.basal, per_kg, math.ceil((at_s - start_s) / LONGEST_STEP_S))
+    weight = twin.covariates_at(at_s).weight_kg
+    steps, head = _gap(head, start_s, at_s, twin.basal, weight, math.ceil((at_s - start_s) / LONGEST_STEP_S))
     return Way(steps, head)
 
 
 def _gap(
-    head: Delivery, start_s: float, end_s: float, basal_U_per_h: float, per_kg: float, count: int
+    head: Delivery, start_s: float, end_s: float, basal_U_per_h: float, weight_kg: float, count: int
 ) -> tuple[list[Step], Delivery]:
     """`count` equal steps over [start_s, end_s] in which nothing is told, and the delivery after them."""
     steps = []
     for k in range(count):
         a = start_s + (end_s - start_s) * k / count
         b = start_s + (end_s - start_s) * (k + 1) / count
-        u = mean_rate(head, a, b, basal_U_per_h) * per_kg
-        steps.append(Step((b - a) / 60.0, u, b, 0, NOTHING, 0, 0.0, 0.0, -1, KEEP))
+        u = mean_rate(head, a, b, basal_U_per_h) * (1000.0 / 60.0 / weight_kg)
+        meal_mean = UNANNOUNCED_MEAL_G / weight_kg
+        steps.append(Step((b - a) / 60.0, u, b, 0, NOTHING, 0, 0.0, 0.0, -1, KEEP, meal_mean))
         head = moved_to(head, b)
     return steps, head
 

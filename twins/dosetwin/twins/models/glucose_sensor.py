@@ -1,20 +1,24 @@
 """The glucose sensor: interstitial lag, and an error that remembers itself.
 
     dC/dt = (G - C) / t_s                 C interstitial glucose, mmol/L; t_s = 1 / 0.073 min
-    reading = 18.016 C (1 + b) + e        mg/dL; e ~ N(0, 2^2 + (0.02 reading)^2)
-    b: first-order autoregressive, standard deviation 0.06, time constant 42 min
+    reading = C' + b s(C') + e            C' = 18.016 C, mg/dL; s(C') = 7 + 0.03 C'
+    e ~ N(0, 2^2 + (0.02 C')^2)
+    b: first-order autoregressive, standard normal, time constant 42 min
 
 The lag is k_a,int of Wilinska et al. 2010, J Diabetes Sci Technol 4:132. The first-order autoregression, with
-coefficient 0.7 for 15 min (42 min), is Breton & Kovatchev 2008, J Diabetes Sci Technol 2:853. That the error
-is proportional and its sizes (6 %, and white 2 mg/dL and 2 %) are our assumption for a present-day sensor.
+coefficient 0.7 for 15 min (42 min), is Breton & Kovatchev 2008, J Diabetes Sci Technol 2:853, whose error
+does not depend on glucose (standard deviation about 12 mg/dL with Johnson's transform); that part of it is
+proportional, and the sizes (9 mg/dL at 70, 11 at 120, 13 at 200; white 2 mg/dL and 2 %), are our assumption.
 """
 
 from __future__ import annotations
 
 LAG_MIN = 1.0 / 0.073
 """Time constant of interstitial glucose, min."""
-ERROR_SD = 0.06
-"""Standard deviation of the relative error that persists."""
+ERROR_SD_MG_DL = 7.0
+"""Standard deviation of the error that persists, part that does not depend on glucose."""
+ERROR_CV = 0.03
+"""Part of it that is proportional to glucose."""
 ERROR_TIME_MIN = 42.0
 """Time constant of the persisting error, min: 15 / -ln 0.7."""
 WHITE_SD_MG_DL = 2.0

@@ -60,8 +60,12 @@ class InsulinStep(NamedTuple):
     of_end: tuple[Float[Array, "..."], ...]
 
 
-def insulin_step(h: Float[Array, "..."], t_maxI: Float[Array, "..."]) -> InsulinStep:
-    """Coefficients of a step of `h` min for time-to-peak `t_maxI` min (both broadcast; h may be 0).
+def insulin_step(
+    h: Float[Array, "..."], t_maxI: Float[Array, "..."], quickness: Float[Array, "..."] | float = 1.0
+) -> InsulinStep:
+    """Coefficients of a step of `h` min for time-to-peak `t_maxI` min (all broadcast; h may be 0).
+
+    `quickness` multiplies the three k_aj.
 
     With a = k_e - 1/t_maxI > 0 (t_maxI > 7.3 min), E = exp(-h/t_maxI), K = exp(-k_e h):
     int exp(-k_e(h-s)) exp(-s/t) ds = (E - K) / a, and with s/t inside (h E / a - (E - K) / a^2) / t.
@@ -77,7 +81,7 @@ def insulin_step(h: Float[Array, "..."], t_maxI: Float[Array, "..."]) -> Insulin
     into_plasma = r / V_I
     decay, of_start, of_end = [], [], []
     for k_a in K_A:
-        z = k_a * jnp.maximum(h, 1e-4)
+        z = k_a * quickness * jnp.maximum(h, 1e-4)
         e = jnp.exp(-z)
         ratio = -jnp.expm1(-z) / z
         decay.append(e)

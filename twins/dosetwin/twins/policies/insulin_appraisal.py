@@ -14,15 +14,14 @@ import numpy.typing as npt
 from dosetwin.twins.bank import Appraisal
 from dosetwin.twins.estimators import ensemble_layout as row
 from dosetwin.twins.estimators.ensemble_delivery import Delivery, mean_rate
-from dosetwin.twins.estimators.ensemble_noise import fold
-from dosetwin.twins.estimators.ensemble_prior import basal_U_per_h
+from dosetwin.twins.estimators.ensemble_prior import CARBOHYDRATE_RULE, CORRECTION_RULE
 from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
 from dosetwin.twins.models.insulin_absorption import K_E, V_I
 from dosetwin.twins.policies import insulin_candidates as candidates
 from dosetwin.twins.policies import insulin_forecast as horizon
 from dosetwin.twins.policies import insulin_scores as scores
 from dosetwin.twins.policies.insulin_reason import Reasons
-from dosetwin.twins.policies.insulin_targets import GOAL_MG_DL, InsulinTargets
+from dosetwin.twins.policies.insulin_targets import InsulinTargets
 
 BATCHES = (8, 64, 256)
 """Sizes that a batch is padded to; whole ones of the largest are taken first."""
@@ -35,12 +34,15 @@ class Present(NamedTuple):
     """Patients at the times decided for; all arrays [n].
 
     `running_U_per_h` (NaN: no pump has spoken yet) holds since `since_s`; `deliveries` tell the infusions.
+    `daily_U` is the total daily dose that stands for how sensitive the patient is, `basal_U_per_h` the
+    programme.
     """
 
     patients: list[str]
     at_s: FloatArray
     weight_kg: FloatArray
-    total_daily_dose_U: FloatArray
+    daily_U: FloatArray
+    basal_U_per_h: FloatArray
     running_U_per_h: FloatArray
     since_s: FloatArray
     sensitivity_centre: FloatArray
@@ -48,44 +50,66 @@ class Present(NamedTuple):
     deliveries: Sequence[Delivery]
 
 
-def appraise(present: Present, ensembles: Values, keys: npt.NDArray[np.uint32]) -> Appraisal:
-    """Score every candidate for every patient; `ensembles` [n, rows x members] stand at `present.at_s`."""
-    n = len(ensembles)
-    x = ensembles.reshape(n, row.ROWS, -1)
-    at_s, weight, daily = present.at_s, present.weight_kg, present.total_daily_dose_U
-    targets = present.targets
-    basal = basal_U_per_h_of(daily)
+class Inferred(NamedTuple):
+    """What nobody announced: probability of each family [families, n], and the expected meal, g/kg [n]."""
+
+    probability: Values
+    meal_g_per_kg: Values
+
+
+def appraise(
+    present: Present, members: Values, inferred: Inferred, keys: npt.NDArray[np.uint32]
+) -> Appraisal:
+    """Score every candidate for every patient; `members` [n, rows x members] stand at `present.at_s`."""
+    n = len(members)
+    x = members.reshape(n, row.ROWS, -1)
+    at_s, weight, daily = present.at_s, present.weight_kg, present.daily_U
+    targets, basal = present.targets, present.basal_U_per_h
     running = np.where(np.isnan(present.running_U_per_h), basal, present.running_U_per_h)
-    temporary = np.abs(running - basal) >= candidates.RATE_INCREMENT_U_PER_H
+    temporary = np.abs(running - basal) >= targets.rate_increment_U_per_h
     left = np.where(temporary, np.clip(present.since_s + candidates.RATE_DURATION_S - at_s, 0.0, None), 0.0)
     left = np.nan_to_num(left)
 
     glucose_now = x[:, row.Q1].mean(1).astype(np.float64) * (MG_DL_PER_MMOL_L / V_G)
-    gut = (x[:, row.D1] + x[:, row.D2]) * weight[:, None].astype(np.float32)
+    gut = (x[:, row.D0] + x[:, row.D1] + x[:, row.D2]) * weight[:, None].astype(np.float32)
     gut_g = gut.mean(1).astype(np.float64)
     board = _on_board(x, weight, basal)
     on_board = np.maximum(board.mean(1), 0.0).astype(np.float64)
-    rates = candidates.rates(basal)
+    learned = x[:, row.LN_SIT : row.LN_SIE + 1].mean((1, 2)).astype(np.float64) - present.sensitivity_centre
+    needs = daily * np.exp(-np.clip(learned, -0.7, 0.7))
+    rates = candidates.rates(basal, targets.rate_increment_U_per_h)
     boluses = candidates.boluses(
-        glucose_now, np.full(n, GOAL_MG_DL), gut_g, on_board, daily, basal, targets.maximum_bolus_U
+        (glucose_now - targets.goal_mg_dL) * needs / CORRECTION_RULE,
+        gut_g * needs / CARBOHYDRATE_RULE,
+        on_board,
+        basal,
+        targets.maximum_bolus_U,
+        targets.bolus_increment_U,
     )
     per_rate, per_bolus = 1000.0 / 60.0 / weight, 1000.0 / weight
-    certain, steady = _certain_rates(present, basal)
+    infused, steady = _infused(present)
     begun = _begin(
-        ensembles,
+        members,
         (
-            (certain * per_rate).astype(np.float32),
-            ((rates - basal) * per_rate).astype(np.float32),
+            (infused * per_rate).astype(np.float32),
+            (basal * per_rate).astype(np.float32),
+            (rates * per_rate).astype(np.float32),
             (boluses * per_bolus).astype(np.float32),
+            (needs / CORRECTION_RULE * per_bolus).astype(np.float32),
+            targets.goal_mg_dL.astype(np.float32),
             targets.low_mg_dL.astype(np.float32),
             targets.high_mg_dL.astype(np.float32),
             np.stack([targets.risk_below_70, targets.risk_below_54]).astype(np.float32),
-            fold(keys, np.round(at_s * 1000.0).astype(np.int64).view(np.uint64)),
+            targets.floor_mg_dL.astype(np.float32),
+            np.mod(at_s / 60.0, 1440.0).astype(np.float32),
+            keys,
         ),
         steady,
     )
     # the device works on the batches meanwhile
-    codes = candidates.order_codes(rates, boluses, running, left, basal)
+    codes = candidates.order_codes(
+        rates, boluses, present.running_U_per_h, left, basal, targets.rate_increment_U_per_h
+    )
     listed = candidates.ORDERS
     orders = [[listed[code] for code in of_patient] for of_patient in codes.tolist()]
     estimates = _estimates(x, weight, gut, board, present.sensitivity_centre)
@@ -93,7 +117,8 @@ def appraise(present: Present, ensembles: Values, keys: npt.NDArray[np.uint32]) 
     points = horizon.POINTS + 1
     parts = [batch.result() for batch in begun]
     bands = np.concatenate([part.bands for part in parts])
-    best = np.concatenate([part.best for part in parts])
+    best, wanted, falls, rises = np.concatenate([part.choice for part in parts], axis=1)
+    best, wanted = best.astype(np.int64), wanted.astype(np.int64)
     utility, attainment, below_70, below_54, above_250, lowest, possible = np.concatenate(
         [part.scores for part in parts], axis=2
     ).transpose(0, 2, 1)
@@ -102,6 +127,9 @@ def appraise(present: Present, ensembles: Values, keys: npt.NDArray[np.uint32]) 
     lowest_best, below_70_best = lowest[index, best], below_70[index, best]
     glucose = bands[:, :, :points]
     step_s = horizon.STEP_MIN * horizon.STEPS_PER_POINT * 60.0
+    probability = dict(zip((family.name for family in row.FAMILIES), inferred.probability, strict=True))
+    meal_g = inferred.meal_g_per_kg * weight
+    runner_up = _runner_up(utility, feasible, best)
     return Appraisal(
         patients=present.patients,
         at_s=at_s,
@@ -131,6 +159,9 @@ def appraise(present: Present, ensembles: Values, keys: npt.NDArray[np.uint32]) 
             "probability_below_54": below_54[index, best],
             "probability_below_70_as_programmed": below_70[:, candidates.BASAL],
             "bolus_requirement_U": boluses[-1],
+            "utility_of_runner_up": utility[index, runner_up],
+            "unannounced_meal_g": meal_g,
+            **{f"probability_{name}": np.asarray(values, float) for name, values in probability.items()},
         },
         reasons=_reasons.write(
             best,
@@ -142,9 +173,21 @@ def appraise(present: Present, ensembles: Values, keys: npt.NDArray[np.uint32]) 
             median_end_mg_dL=glucose[:, 2, -1],
             on_board_U=on_board,
             gut_g=gut_g,
+            suspected=probability,
+            meal_g=meal_g,
         ),
-        would_change=[""] * n,
+        would_change=_reasons.would_change(best, wanted, runner_up, falls=falls, rises=rises),
     )
+
+
+def _runner_up(
+    utility: Values, feasible: npt.NDArray[np.bool_], best: npt.NDArray[np.integer]
+) -> npt.NDArray[np.int64]:
+    """The best of the other candidates: of the feasible ones where there is another."""
+    others = np.where(feasible, utility, utility - 1e6)
+    others[np.arange(len(best)), best] = -np.inf
+    second: npt.NDArray[np.int64] = others.argmax(1)
+    return second
 
 
 _reasons = Reasons(candidates.CANDIDATES, candidates.ORDERS)
@@ -161,15 +204,11 @@ def _estimates(
         "insulin_on_board": ("U", board),
         "plasma_insulin": ("mU/L", x[:, row.PLASMA]),
         "carbohydrate_on_board": ("g", gut),
+        "delivered_share": ("1", x[:, row.SITE]),
         "unannounced_glucose": ("g/h", x[:, row.FLUX] * (np.float32(60.0 * 0.18016) * per_patient)),
     }
     stacked = _quantiles(np.stack([values for _, values in members.values()], 1), (0.5, 0.05, 0.95))
     return {name: (unit, stacked[:, :, k]) for k, (name, (unit, _)) in enumerate(members.items())}
-
-
-def basal_U_per_h_of(daily: FloatArray) -> FloatArray:
-    """`basal_U_per_h`, elementwise."""
-    return basal_U_per_h(1.0) * daily
 
 
 def time_to_event(median: npt.NDArray[np.floating], step_s: float) -> FloatArray:
@@ -185,24 +224,24 @@ def time_to_event(median: npt.NDArray[np.floating], step_s: float) -> FloatArray
     return np.where(outside.any(1), seconds, np.nan)
 
 
-def _certain_rates(present: Present, basal: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """[steps, n] U/h from the programme and from infusions that still run (the candidates add to this).
+def _infused(present: Present) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """[steps, n] U/h from infusions that still run (the candidates add to this).
 
-    One row where no infusion runs; and for each patient whether it is steady.
+    One row where none runs; and for each patient whether that is so.
     """
-    infused = [i for i, delivery in enumerate(present.deliveries) if delivery.infusions]
-    steady = np.ones(len(basal), bool)
-    if not infused:
-        return basal[None], steady
-    steady[infused] = False
-    steps = horizon.STEPS
-    rates = np.tile(basal, (steps, 1))
+    n = len(present.patients)
+    running = [i for i, delivery in enumerate(present.deliveries) if delivery.infusions]
+    steady = np.ones(n, bool)
+    if not running:
+        return np.zeros((1, n)), steady
+    steady[running] = False
+    rates = np.zeros((horizon.STEPS, n))
     step_s = horizon.STEP_MIN * 60.0
-    for i in infused:
+    for i in running:
         only = present.deliveries[i]._replace(rate_U_per_h=0.0, changes=())
-        for k in range(steps):
+        for k in range(horizon.STEPS):
             start = present.at_s[i] + k * step_s
-            rates[k, i] += mean_rate(only, start, start + step_s, 0.0)
+            rates[k, i] = mean_rate(only, start, start + step_s, 0.0)
     return rates, steady
 
 
@@ -219,7 +258,7 @@ class _Part(NamedTuple):
     """What the device gave for some patients; `bands` [patients, quantiles, points of glucose, insulin]."""
 
     scores: Values
-    best: npt.NDArray[np.int32]
+    choice: Values
     bands: FloatArray
 
 
@@ -256,10 +295,10 @@ def _one_batch(
     asked = [values[..., part] for values in outlook]
     if alike:
         asked[0] = asked[0][:1]
-    made = horizon.forecast_batch(ensembles[part], horizon.Outlook(*map(jnp.asarray, asked)), steady=alike)
+    made = horizon.forecast_batch(ensembles[part], horizon.Outlook(*map(jnp.asarray, asked)))
     return _Part(
         np.asarray(made.scores)[:, :, :count],
-        np.asarray(made.best)[:count],
+        np.asarray(made.choice)[:, :count],
         _quantiles(np.asarray(made.members)[:count], horizon.QUANTILES),
     )
 

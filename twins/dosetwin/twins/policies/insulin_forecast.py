@@ -1,76 +1,100 @@
 """Forecast of a batch of twins under every insulin candidate, scored on all members.
 
-What does not depend on the candidate is found for the whole horizon at once: insulin action by superposition
-of tabulated unit responses (`insulin_response`, matrix products), the unannounced flux as a matrix product
-with its noise, the gut in closed form. A candidate's action is then the baseline plus its extra rate times
-the response to a unit rate over the order's half hour plus its bolus times the response to a unit bolus; only
-the two glucose compartments are stepped for each. Steps of 5 min over 4 h.
+A candidate is what is ordered now: a bolus, and a rate for half an hour. What follows is not left open: in
+every
+member the delivery goes on under one law of feedback, as a loop that decides again will do,
+
+    u = basal + (c (G_sensed - goal) - (S1 + S2 - basal 2 t_maxI)) / T ,      0 <= u <= 3 basal ,
+
+the bolus calculator's correction less insulin on board, spread over T = 90 min. The law sees the glucose
+that the
+member's sensor shows (its persisting error decays as in `glucose_sensor`), and neither the member's
+parameters nor
+its meals. So a bolus is judged by what suspending afterwards could still avert, and by no more than that;
+this
+is the rollout of a base policy (Bertsekas 2005, doi:10.3166/ejc.11.310-334), and a choice by it is no worse
+than the law.
+
+Steps of 10 min over 5 h; insulin and gut in closed form, glucose by the implicit midpoint, all as in the
+filter.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from dosetwin.twins.estimators import ensemble_layout as row
-from dosetwin.twins.estimators.ensemble_filter import Ensemble
+from dosetwin.twins.estimators.ensemble_filter import Ensemble, day_factor
 from dosetwin.twins.estimators.ensemble_noise import mix, standard_normal
+from dosetwin.twins.models import glucose_sensor as sensor
 from dosetwin.twins.models import hovorka
 from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
-from dosetwin.twins.models.insulin_absorption import K_E, V_I, InsulinChain, advance_insulin, insulin_step
-from dosetwin.twins.models.insulin_response import Responses, polynomials, responses
-from dosetwin.twins.models.meal_absorption import MMOL_PER_G
-from dosetwin.twins.policies.insulin_scores import (
-    HIGH,
-    LOW,
-    VERY_LOW,
-    choose,
-    low_quantile,
-    risk,
-    within_constraints,
-)
+from dosetwin.twins.models.insulin_absorption import InsulinChain, advance_insulin, insulin_step
+from dosetwin.twins.models.meal_absorption import MMOL_PER_G, Gut, advance_gut
+from dosetwin.twins.policies import insulin_scores as worth
 
-STEP_MIN = 5.0
-STEPS_PER_POINT = 3
-POINTS = 16
-"""Forecast points after the present: every 15 min for 4 h."""
+STEP_MIN = 10.0
+STEPS_PER_POINT = 2
+POINTS = 15
+"""Forecast points after the present: every 20 min for 5 h."""
 STEPS = POINTS * STEPS_PER_POINT
-ORDER_STEPS = 6
+ORDER_STEPS = 3
 """Steps that an ordered rate lasts: 30 min."""
+SOON_STEPS = 12
+"""Steps of `lowest`: 2 h. What a supervisor can still avert by suspending lies there; later the law acts
+too."""
+LAW_MIN = 90.0
+"""T of the law. Our assumption."""
+LAW_HIGHEST = 3.0
+"""Highest rate of the law, in basal rates (oref0 allows at most 4 times the current one)."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+SHIFTS_MG_DL = tuple(float(d) for d in range(5, 65, 5))
+"""By how much a different reading is tried, to say what would have changed the choice."""
 
 _TO_MG_DL = MG_DL_PER_MMOL_L / V_G
+PerPatient = Float[Array, " patients"]
 
 
 class Outlook(NamedTuple):
-    """What is asked; rates mU/kg/min, boluses mU/kg, targets mg/dL.
+    """What is asked; rates mU/kg/min, boluses mU/kg, glucose mg/dL.
 
-    `u`: delivery that is certain already, for each 5 min step (one row where it is steady). `extra_rate`,
-    `bolus`: what each candidate adds to it. `low`, `high`: the target range. `bounds`: risk a candidate may
-    add below 70 and below 54.
+    `infused`: what runs infusions give in each step (one row where they do not change). `basal`: the
+    programme.
+    `rate` (for 30 min), `bolus`: of each candidate. `correction`: mU/kg for each mg/dL above `goal`. `low`,
+    `high`: the target range. `bounds`: risk a candidate may add below 70 and below 54. `floor`: the
+    supervisor
+    suspends where the 5 % quantile of the smallest glucose is lower. `minute` of the day.
     """
 
-    u: Float[Array, "steps patients"]
-    extra_rate: Float[Array, "candidates patients"]
+    infused: Float[Array, "steps patients"]
+    basal: PerPatient
+    rate: Float[Array, "candidates patients"]
     bolus: Float[Array, "candidates patients"]
-    low: Float[Array, " patients"]
-    high: Float[Array, " patients"]
+    correction: PerPatient
+    goal: PerPatient
+    low: PerPatient
+    high: PerPatient
     bounds: Float[Array, "2 patients"]
+    floor: PerPatient
+    minute: PerPatient
     key: UInt32[Array, " patients"]
 
 
 class Forecasts(NamedTuple):
     """Scores of every candidate, and the members under the best; glucose in mg/dL, insulin in mU/L.
 
-    `lowest` is the 5 % quantile over the members of the smallest glucose of the horizon. `glucose` and
-    `insulin` start at the present and go on every 15 min.
+    `lowest` is the 5 % quantile over the members of the smallest glucose of the next 2 h. `wanted` is the
+    candidate
+    of highest utility, feasible or not. `falls`: how much lower (mg/dL) glucose might be before `best` were
+    no
+    longer feasible; `rises`: how much higher for `wanted` to be feasible; NaN beyond SHIFTS_MG_DL.
+    `glucose` and
+    `insulin` start at the present and go on every 20 min.
     """
 
     utility: Float[Array, "candidates patients"]
@@ -81,256 +105,267 @@ class Forecasts(NamedTuple):
     lowest: Float[Array, "candidates patients"]
     feasible: Bool[Array, "candidates patients"]
     best: Int[Array, " patients"]
+    wanted: Int[Array, " patients"]
+    falls: PerPatient
+    rises: PerPatient
     glucose: Float[Array, "points members patients"]
     insulin: Float[Array, "points members patients"]
 
 
-class _Action(NamedTuple):
-    """Step means of S_j y_j: what goes on anyway, for a unit rate of 30 min, for a unit bolus.
-
-    All [steps, members, patients].
-    """
-
-    base: Array
-    of_rate: Array
-    of_bolus: Array
-
-
-class _Baseline(NamedTuple):
-    """Insulin that goes on anyway, as its distance from the equilibrium with the first step's delivery.
-
-    That equilibrium stays, so a constant delivery needs no integration. `action`, `plasma`: what a delivery
-    that changes later adds (an infusion that ends), mU/L; None where it does not change.
-    """
-
-    T: Float[Array, "terms members patients"]
-    chain: InsulinChain
-    equilibrium: Float[Array, "members patients"]
-    action: Float[Array, "3 steps members patients"] | None
-    plasma: Float[Array, "steps1 members patients"] | None
-
-
 class _Scores(NamedTuple):
-    """Of glucose at the present and after every step, all [candidates, members, patients]; Q1 in mmol/kg."""
+    """Of glucose at the present and after every step, [candidates, members, patients]; Q1 in mmol/kg."""
 
     smallest: Array
+    soon: Array
     largest: Array
     inside: Array
+    risk: Array
 
 
-def forecast(x: Ensemble, outlook: Outlook, *, steady: bool = False) -> Forecasts:
-    """Forecast and score; `x` is [row, member, patient] at the time decided for.
+class _State(NamedTuple):
+    """What moves: [candidates, members, patients]."""
 
-    `steady` says that `outlook.u` does not change over the horizon, which saves a chain's integration.
-    """
-    table = responses(STEP_MIN, STEPS, ORDER_STEPS)
-    baseline = _baseline(x, outlook.u, steady)
-    g = 0.5 * STEP_MIN
-    # what a glucose step multiplies by half its length is so multiplied once, here
-    EGP0 = g * jnp.exp(x[row.LN_EGP0])
-    S = (g * jnp.exp(x[row.LN_SIT]), g * jnp.exp(x[row.LN_SID]), EGP0 * jnp.exp(x[row.LN_SIE]))
-    actions = [_action(table, baseline, S[j], j) for j in range(3)]
-    drive = tuple(
-        array.reshape(POINTS, STEPS_PER_POINT, *array.shape[1:])
-        for array in (*(part for action in actions for part in action), _supply(x, outlook.key, g))
+    chain: InsulinChain
+    glucose: hovorka.Glucose
+
+
+def forecast(x: Ensemble, outlook: Outlook) -> Forecasts:
+    """Forecast and score; `x` is [row, member, patient] at the time decided for."""
+    drive = stored(_drive(x, outlook))
+    scores, _, _ = _rolled_out(x, outlook, drive, outlook.rate, outlook.bolus, False)
+    smallest = scores.smallest * _TO_MG_DL
+    utility = -scores.risk.mean(1) / STEPS
+    below_70, below_54 = worth.chance_below(smallest)
+    soon = scores.soon * _TO_MG_DL
+    lowest = worth.low_quantile(soon, 0.05)
+    feasible = worth.within_constraints(below_70, below_54, outlook.bounds, lowest, outlook.floor)
+    best = worth.choose(utility, feasible, below_70, below_54)
+    wanted = utility.argmax(0).astype(jnp.int32)
+    falls, rises = _turning_points(smallest, soon, outlook, best, wanted)
+
+    def of(values: Array, choice: Array) -> Array:
+        return jnp.take_along_axis(values, choice[None], axis=0)
+
+    _, glucose, insulin = _rolled_out(
+        x, outlook, drive, of(outlook.rate, best), of(outlook.bolus, best), True
     )
-    extra, bolus = outlook.extra_rate[:, None, :], outlook.bolus[:, None, :]
-    middle = 0.5 / _TO_MG_DL * (outlook.low + outlook.high)
-    half_width = 0.5 / _TO_MG_DL * (outlook.high - outlook.low)
-
-    def within(Q1: Array) -> Array:
-        return jnp.where(jnp.abs(Q1 - middle) <= half_width, 1.0, 0.0)
-
-    def point(carry: _Carry, during: tuple[Array, ...]) -> tuple[_Carry, Array]:
-        glucose, scores = carry
-        passed = []
-        for k in range(STEPS_PER_POINT):
-            now = [array[k] for array in during]
-            x1, x2, x3 = (now[i] + extra * now[i + 1] + bolus * now[i + 2] for i in (0, 3, 6))
-            supply = now[9] + jnp.maximum(EGP0 - x3, 0.0)
-            glucose = hovorka.half_step_twice(glucose, g, x1, x2, supply)
-            passed.append(glucose.Q1)
-        scores = _Scores(
-            functools.reduce(jnp.minimum, passed, scores.smallest),
-            functools.reduce(jnp.maximum, passed, scores.largest),
-            functools.reduce(jnp.add, map(within, passed), scores.inside),
-        )
-        return (glucose, scores), glucose.Q1
-
-    wide = (outlook.bolus.shape[0], *x.shape[1:])
-    Q1, Q2 = (jnp.broadcast_to(x[r], wide) for r in (row.Q1, row.Q2))
-    begun = (hovorka.Glucose(Q1, Q2), _Scores(Q1, Q1, within(Q1)))
-    (_, scores), points = jax.lax.scan(point, begun, drive)
-    return _conclude(x, outlook, table, baseline, scores, points)
-
-
-_Carry = tuple[hovorka.Glucose, _Scores]
-
-
-def _baseline(x: Ensemble, u: Float[Array, "steps patients"], steady: bool) -> _Baseline:
-    T, t_maxI = polynomials(x[row.LN_TI]), jnp.exp(x[row.LN_TI])
-    depot, plasma = u[0] * t_maxI, u[0] * (1.0 / (K_E * V_I)) + jnp.zeros_like(t_maxI)
-    chain = InsulinChain(
-        x[row.S1] - depot, x[row.S2] - depot, *(x[r] - plasma for r in range(row.PLASMA, row.Y3 + 1))
-    )
-    if steady:
-        return _Baseline(T, chain, plasma, None, None)
-    step = insulin_step(jnp.float32(STEP_MIN), t_maxI)
-
-    def turn(before: InsulinChain, u: Array) -> tuple[InsulinChain, tuple[Array, Array]]:
-        after = advance_insulin(before, jnp.broadcast_to(u, t_maxI.shape), step)
-        return after, (0.5 * (jnp.stack(before[3:]) + jnp.stack(after[3:])), after.I)
-
-    nothing = jnp.zeros_like(t_maxI)
-    _, (action, later) = jax.lax.scan(turn, InsulinChain(*(nothing,) * 6), u - u[0])
-    return _Baseline(T, chain, plasma, action.swapaxes(0, 1), jnp.concatenate([nothing[None], later]))
-
-
-def _action(table: Responses, baseline: _Baseline, S_j: Float[Array, "members patients"], j: int) -> _Action:
-    chain = baseline.chain
-    weights = jnp.concatenate(
-        [
-            baseline.T * (chain.S1 * S_j),
-            baseline.T * (chain.S2 * S_j),
-            jnp.stack([chain.I * S_j, chain[3 + j] * S_j, baseline.equilibrium * S_j]),
-        ]
-    )
-    kinetics = np.concatenate(
-        [
-            table.of_S1[j],
-            table.of_S2[j],
-            np.stack([table.of_I[j], table.of_y[j], np.ones(STEPS, np.float32)], 1),
-        ],
-        axis=1,
-    )
-    scaled = baseline.T * S_j
-    base = _product(kinetics, weights)
-    return _Action(
-        base=base if baseline.action is None else base + baseline.action[j] * S_j,
-        of_rate=_product(table.of_rate[j], scaled),
-        of_bolus=_product(table.of_S1[j], scaled),
-    )
-
-
-def _supply(x: Ensemble, key: UInt32[Array, " patients"], g: float) -> Float[Array, "steps members patients"]:
-    """Glucose from the gut and from nobody knows where, mean over each step, g times mmol/kg/min."""
-    members, patients = x.shape[1:]
-    number = jnp.arange(STEPS, dtype=jnp.uint32)[:, None, None] * jnp.uint32(0x85EBCA6B)
-    counter = jnp.arange(members, dtype=jnp.uint32)[:, None] * jnp.uint32(0x9E3779B9)
-    bits = jnp.broadcast_to(counter ^ (key + number), (STEPS, members, patients))
-    noise = standard_normal(mix(bits))
-    flux = _product(np.float32(g) * _flux_means(), jnp.concatenate([x[row.FLUX][None], noise]))
-    gut_rate = jnp.exp(-x[row.LN_TG])
-    left = x[row.D1] + x[row.D2]
-
-    def in_gut(t_min: Array) -> Array:
-        return (left + x[row.D1] * (t_min * gut_rate)) * jnp.exp(-t_min * gut_rate)
-
-    t_min = jnp.arange(STEPS + 1, dtype=jnp.float32)[:, None, None] * STEP_MIN
-    remains = in_gut(t_min)
-    absorbed = remains[:-1] - remains[1:]
-    return flux + jnp.exp(x[row.LN_AG]) * (g * MMOL_PER_G / STEP_MIN) * jnp.maximum(absorbed, 0.0)
-
-
-def _flux_means() -> npt.NDArray[np.float32]:
-    """[steps, 1 + steps]: mean flux over each step from the present flux and the noise of every step."""
-    keep = math.exp(-STEP_MIN / row.FLUX_TIME_MIN)
-    jump = row.FLUX_SD * math.sqrt(1.0 - keep * keep)
-    at = np.zeros((STEPS + 1, STEPS + 1))
-    at[0, 0] = 1.0
-    for k in range(STEPS):
-        at[k + 1] = keep * at[k]
-        at[k + 1, k + 1] = jump
-    return (0.5 * (at[:-1] + at[1:])).astype(np.float32)
-
-
-def _product(matrix: npt.NDArray[np.float32], columns: Array) -> Array:
-    """Multiply a matrix [a, b] by columns [b, members, patients]."""
-    flat = jnp.dot(matrix, columns.reshape(columns.shape[0], -1))
-    return flat.reshape(-1, *columns.shape[1:])
-
-
-def _conclude(
-    x: Ensemble,
-    outlook: Outlook,
-    table: Responses,
-    baseline: _Baseline,
-    scores: _Scores,
-    points: Float[Array, "points candidates members patients"],
-) -> Forecasts:
-    smallest = scores.smallest
-    risks = (risk(jnp.log(jnp.clip(points[k] * _TO_MG_DL, 20.0, 600.0))) for k in range(POINTS))
-    utility = -functools.reduce(jnp.add, risks).mean(1) / POINTS
-    below_70 = (smallest < LOW / _TO_MG_DL).astype(jnp.float32).mean(1)
-    below_54 = (smallest < VERY_LOW / _TO_MG_DL).astype(jnp.float32).mean(1)
-    feasible = within_constraints(below_70, below_54, outlook.bounds)
-    best = choose(utility, feasible, below_70, below_54)
-    candidates = range(utility.shape[0])
-    chosen = [(best == c).astype(jnp.float32) for c in candidates]
-    extra_rate = functools.reduce(jnp.add, (chosen[c] * outlook.extra_rate[c] for c in candidates))
-    bolus = functools.reduce(jnp.add, (chosen[c] * outlook.bolus[c] for c in candidates))
-    members = functools.reduce(jnp.add, (chosen[c] * points[:, c] for c in candidates))
-    glucose = jnp.clip(jnp.concatenate([x[row.Q1][None], members]) * _TO_MG_DL, 1.0, 2000.0)
-    insulin = _plasma(table, baseline, extra_rate, bolus)
+    now = x[row.Q1][None], x[row.PLASMA][None]
     return Forecasts(
         utility=utility,
         attainment=scores.inside.mean(1) / (STEPS + 1),
         below_70=below_70,
         below_54=below_54,
-        above_250=(scores.largest > HIGH / _TO_MG_DL).astype(jnp.float32).mean(1),
-        lowest=low_quantile(smallest, 0.05) * _TO_MG_DL,
+        above_250=(scores.largest > worth.HIGH / _TO_MG_DL).astype(jnp.float32).mean(1),
+        lowest=lowest,
         feasible=feasible,
         best=best,
-        glucose=glucose,
-        insulin=jnp.maximum(insulin, 0.0),
+        wanted=wanted,
+        falls=falls,
+        rises=rises,
+        glucose=jnp.clip(jnp.concatenate([now[0], glucose]) * _TO_MG_DL, 1.0, 2000.0),
+        insulin=jnp.maximum(jnp.concatenate([now[1], insulin]), 0.0),
     )
 
 
-def _plasma(
-    table: Responses,
-    baseline: _Baseline,
-    extra_rate: Float[Array, " patients"],
-    bolus: Float[Array, " patients"],
-) -> Float[Array, "points1 members patients"]:
-    """Plasma insulin at the forecast points, mU/L."""
-    T, chain = baseline.T, baseline.chain
-    at = slice(None, None, STEPS_PER_POINT)
-    kinetics = np.concatenate(
-        [
-            table.plasma_of_S1[at],
-            table.plasma_of_S2[at],
-            table.plasma_of_rate[at],
-            table.plasma_of_I[at, None],
-        ],
-        axis=1,
+def stored(values: Any) -> Any:
+    """The same values, computed once here and not again wherever they are read."""
+    return jax.lax.optimization_barrier(values)  # type: ignore[no-untyped-call]
+
+
+class _Drive(NamedTuple):
+    """What no candidate changes, for every step: [steps, members, patients], all times half a step.
+
+    `S1`, `S2`, `S3`: sensitivities by the time of day, halved (of the sum of an action before and after);
+    `supply`: from
+    gut and flux (mmol/kg); `error`: the sensor's, in mmol/kg of Q1, and what it adds to each mmol/kg.
+    """
+
+    S1: Array
+    S2: Array
+    S3: Array
+    supply: Array
+    error: Array
+    slope: Array
+    infused: Array
+
+
+_Supply = tuple[Array, Array, Array, Array]
+
+
+def _drive(x: Ensemble, outlook: Outlook) -> _Drive:
+    members, patients = x.shape[1:]
+    g = 0.5 * STEP_MIN
+    number = jnp.arange(STEPS)
+    days = jax.vmap(lambda k: day_factor(x, outlook.minute + (k + 0.5) * STEP_MIN))(number)
+    S_IT, S_ID, S_IE = (0.5 * g * jnp.exp(x[r]) for r in (row.LN_SIT, row.LN_SID, row.LN_SIE))
+    S_IE = jnp.exp(x[row.LN_EGP0]) * S_IE
+    error = x[row.BIAS] * jnp.exp(-number * np.float32(STEP_MIN / sensor.ERROR_TIME_MIN))[:, None, None]
+
+    keep = float(np.exp(-STEP_MIN / row.FLUX_TIME_MIN))
+    jump = row.FLUX_SD * float(np.sqrt(1.0 - keep**2))
+    lane = jnp.arange(members, dtype=jnp.uint32)[:, None] * jnp.uint32(0x9E3779B9)
+    turn = number.astype(jnp.uint32)[:, None, None] * jnp.uint32(0x85EBCA6B)
+    noise = jump * standard_normal(mix(jnp.broadcast_to(lane ^ (outlook.key + turn), days.shape)))
+    t_maxG = jnp.exp(x[row.LN_TG])
+    waits = float(np.exp(-STEP_MIN / row.EATING_MIN))
+
+    def one(state: _Supply, noise: Array) -> tuple[_Supply, tuple[Array, Array]]:
+        D1, D2, waiting, flux = state
+        after = waiting * waits
+        gut, absorbed = advance_gut(Gut(D1 + (waiting - after), D2), jnp.float32(STEP_MIN), t_maxG)
+        later = keep * flux + noise
+        return (gut.D1, gut.D2, after, later), (absorbed, flux + later)
+
+    start = x[row.D1], x[row.D2], x[row.D0], x[row.FLUX]
+    _, (absorbed, flux) = jax.lax.scan(one, start, noise)
+    supply = jnp.exp(x[row.LN_AG]) * (g * MMOL_PER_G / STEP_MIN) * absorbed + (0.5 * g) * flux
+    return _Drive(
+        S_IT * days,
+        S_ID * days,
+        S_IE * days,
+        supply,
+        error * (sensor.ERROR_SD_MG_DL / _TO_MG_DL),
+        1.0 + sensor.ERROR_CV * error,
+        jnp.broadcast_to(outlook.infused, (STEPS, patients)),
     )
-    weights = jnp.concatenate([T * (chain.S1 + bolus), T * chain.S2, T * extra_rate, chain.I[None]])
-    plasma = _product(kinetics, weights) + baseline.equilibrium
-    return plasma if baseline.plasma is None else plasma + baseline.plasma[at]
+
+
+def _rolled_out(
+    x: Ensemble,
+    outlook: Outlook,
+    drive: _Drive,
+    rate: Float[Array, "candidates patients"],
+    bolus: Float[Array, "candidates patients"],
+    keep: bool,
+) -> tuple[_Scores, Array, Array]:
+    """Scores of these first orders; with `keep` (one of them) glucose (mmol/kg) and insulin at the points."""
+    members, patients = x.shape[1:]
+    count = rate.shape[0]
+    lanes = members * patients
+
+    def flat(values: Array) -> Array:
+        """[..., lanes]: of a member or a patient; one long last axis makes long inner loops."""
+        shape = (*values.shape[:-1], members, patients)
+        if values.ndim < 2 or values.shape[-2:] != (members, patients):
+            values = jnp.broadcast_to(values[..., None, :], shape)
+        return values.reshape(*values.shape[:-2], lanes)
+
+    t_maxI = flat(jnp.exp(x[row.LN_TI]))
+    g = 0.5 * STEP_MIN
+    step = insulin_step(jnp.float32(STEP_MIN), t_maxI, flat(jnp.exp(x[row.LN_KA])))
+    EGP0 = g * flat(jnp.exp(x[row.LN_EGP0]))
+    basal, correction, goal, low, high = map(
+        flat, (outlook.basal, outlook.correction, outlook.goal, outlook.low, outlook.high)
+    )
+    # the law's rate is gain Q1 + free - (S1 + S2) / T
+    per_mmol = correction * (_TO_MG_DL / LAW_MIN)
+    free = basal + (2.0 * basal * t_maxI - correction * goal) / LAW_MIN
+    highest = LAW_HIGHEST * basal
+    middle, half_width = (0.5 / _TO_MG_DL) * (low + high), (0.5 / _TO_MG_DL) * (high - low)
+    rate, bolus = flat(rate), flat(bolus)
+    drive = _Drive(*map(flat, drive))
+    drive = drive._replace(infused=drive.infused * LAW_MIN)
+    held = (step, EGP0, free, per_mmol, highest, middle, half_width, rate, drive)
+    step, EGP0, free, per_mmol, highest, middle, half_width, rate, drive = stored(held)
+
+    def within(Q1: Array) -> Array:
+        return jnp.where(jnp.abs(Q1 - middle) <= half_width, 1.0, 0.0)
+
+    # XLA stores what a division gives; anything cheaper it computes again in every reader. Hence these
+    # divisors
+    T, ones = stored((jnp.full(lanes, LAW_MIN), jnp.ones(lanes)))
+    free, rate = free * LAW_MIN, rate * LAW_MIN
+    per_mmol, highest = per_mmol * LAW_MIN, highest * LAW_MIN
+
+    def turn(
+        carry: tuple[_State, _Scores], during: tuple[Array, _Drive]
+    ) -> tuple[tuple[_State, _Scores], tuple[Array, ...]]:
+        (chain, glucose), scores = carry
+        k, now = during
+        shown = glucose.Q1 * now.slope + now.error
+        law = jnp.clip(per_mmol * shown + free - (chain.S1 + chain.S2), 0.0, highest)
+        u = (jnp.where(k < ORDER_STEPS, rate, law) + now.infused) / T
+        after = advance_insulin(chain, u, step)
+        after = after._replace(y1=after.y1 / ones, y2=after.y2 / ones, y3=after.y3 / ones)
+        x1 = now.S1 * (chain.y1 + after.y1)
+        x2 = now.S2 * (chain.y2 + after.y2)
+        x3 = now.S3 * (chain.y3 + after.y3)
+        moved = hovorka.half_step_twice(glucose, g, x1, x2, now.supply + jnp.maximum(EGP0 - x3, 0.0))
+        Q1 = moved.Q1
+        scores = _Scores(
+            jnp.minimum(scores.smallest, Q1),
+            jnp.where(k < SOON_STEPS, jnp.minimum(scores.soon, Q1), scores.soon),
+            jnp.maximum(scores.largest, Q1),
+            scores.inside + within(Q1),
+            scores.risk + worth.risk(jnp.log(jnp.clip(Q1 * _TO_MG_DL, 20.0, 600.0))),
+        )
+        return (_State(after, moved), scores), (Q1[0], after.I[0]) if keep else ()
+
+    wide = (count, lanes)
+    Q1, Q2 = (jnp.broadcast_to(flat(x[r]), wide) for r in (row.Q1, row.Q2))
+    chain = [jnp.broadcast_to(flat(x[r]), wide) for r in range(row.S1, row.Y3 + 1)]
+    chain[0] = chain[0] + bolus
+    begun = (
+        _State(InsulinChain(*chain), hovorka.Glucose(Q1, Q2)),
+        _Scores(Q1, Q1, Q1, within(Q1), jnp.zeros(wide)),
+    )
+    (_, scores), points = jax.lax.scan(turn, begun, (jnp.arange(STEPS), drive))
+    points = tuple(path[STEPS_PER_POINT - 1 :: STEPS_PER_POINT] for path in points)
+
+    def apart(values: Array) -> Array:
+        return values.reshape(*values.shape[:-1], members, patients)
+
+    made: tuple[_Scores, Array, Array] = jax.tree.map(apart, (scores, *(points if keep else (Q1[0], Q1[0]))))
+    return made
+
+
+def _turning_points(
+    smallest: Float[Array, "candidates members patients"],
+    soon: Float[Array, "candidates members patients"],
+    outlook: Outlook,
+    best: Array,
+    wanted: Array,
+) -> tuple[PerPatient, PerPatient]:
+    """`falls` and `rises` of Forecasts: every path shifted as a whole."""
+
+    def of_two(values: Array, choice: Array) -> Array:
+        return jnp.concatenate([values[:1], jnp.take_along_axis(values, choice[None, None], axis=0)])
+
+    def feasible(choice: Array, shift: Array) -> Array:
+        below = worth.chance_below(of_two(smallest, choice) + shift)
+        low = worth.low_quantile(of_two(soon, choice), 0.05) + shift
+        return worth.within_constraints(*below, outlook.bounds, low, outlook.floor)[1]
+
+    shifts = jnp.asarray(SHIFTS_MG_DL)
+    fallen = jax.vmap(lambda shift: feasible(best, -shift))(shifts)
+    risen = jax.vmap(lambda shift: feasible(wanted, shift))(shifts)
+
+    def first(found: Array) -> Array:
+        return jnp.where(found.any(0), shifts[found.argmax(0)], jnp.nan)
+
+    return first(~fallen), first(risen)
 
 
 class Packed(NamedTuple):
     """`Forecasts` in three arrays: what leaves the device costs by the array, not by the number.
 
     `scores`: utility, attainment, below_70, below_54, above_250, lowest and feasible (1 or 0), in this order.
-    `members`: glucose at the points, then insulin at the points.
+    `choice`: best, wanted, falls, rises. `members`: glucose at the points, then insulin at the points.
     """
 
     scores: Float[Array, "7 candidates patients"]
-    best: Int[Array, " patients"]
+    choice: Float[Array, "4 patients"]
     members: Float[Array, "patients points2 members"]
 
 
-TOGETHER = 64
+TOGETHER = 16
 """Patients that the loop over time takes at once: what a step touches then fits the second-level cache."""
 
 
-def forecast_stored(
-    ensembles: Float[Array, "patients size"], outlook: Outlook, *, steady: bool = False
-) -> Packed:
-    """`forecast` of ensembles as the bank stores them, a row a patient; more than 64 in groups of 64."""
+def forecast_stored(ensembles: Float[Array, "patients size"], outlook: Outlook) -> Packed:
+    """`forecast` of members as `read_out` gives them, a row a patient; more than 16 in groups of 16."""
     if ensembles.shape[0] <= TOGETHER:
-        return _packed(ensembles, outlook, steady)
+        return _packed(ensembles, outlook)
     groups = ensembles.shape[0] // TOGETHER
 
     def split(values: Array) -> Array:
@@ -341,24 +376,24 @@ def forecast_stored(
         return values.reshape(*values.shape[:-2], -1)
 
     parts = ensembles.reshape(groups, TOGETHER, -1), Outlook(*map(split, outlook))
-    made = jax.lax.map(lambda part: _packed(part[0], part[1], steady), parts)
+    made = jax.lax.map(lambda part: _packed(part[0], part[1]), parts)
     return Packed(
         scores=joined(made.scores),
-        best=made.best.reshape(-1),
+        choice=joined(made.choice),
         members=made.members.reshape(-1, *made.members.shape[2:]),
     )
 
 
-def _packed(ensembles: Float[Array, "patients size"], outlook: Outlook, steady: bool) -> Packed:
+def _packed(ensembles: Float[Array, "patients size"], outlook: Outlook) -> Packed:
     members = ensembles.shape[1] // row.ROWS
-    made = forecast(ensembles.T.reshape(row.ROWS, members, -1), outlook, steady=steady)
+    made = forecast(ensembles.T.reshape(row.ROWS, members, -1), outlook)
     return Packed(
         scores=jnp.stack([*made[:6], made.feasible.astype(jnp.float32)]),
-        best=made.best,
+        choice=jnp.stack(
+            [made.best.astype(jnp.float32), made.wanted.astype(jnp.float32), made.falls, made.rises]
+        ),
         members=jnp.concatenate([made.glucose, made.insulin]).transpose(2, 0, 1),
     )
 
 
-forecast_batch = jax.jit(
-    forecast_stored, static_argnames="steady", compiler_options={"xla_cpu_prefer_vector_width": 512}
-)
+forecast_batch = jax.jit(forecast_stored, compiler_options={"xla_cpu_prefer_vector_width": 512})

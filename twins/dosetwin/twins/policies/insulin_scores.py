@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 LOW, VERY_LOW, HIGH = 70.0, 54.0, 250.0
 """mg/dL: level 1 and 2 hypoglycaemia and level 2 hyperglycaemia (ADA Standards of Care, section 6)."""
-LOW_WEIGHT = 2.0
+LOW_WEIGHT = 3.0
 """Weight of the low side of the risk function over the high side, on top of its own steepness there. Our
-assumption: on 40 simulated days 1, 2 and 4 left 1.8, 1.7 and 0.9 % of the time below 70, 66, 65 and 63 % in
-range."""
-RISK_BELOW_70, RISK_BELOW_54 = 0.05, 0.02
+assumption; docs/models/t1d-insulin.md has what it costs and buys."""
+RISK_BELOW_70, RISK_BELOW_54 = 0.03, 0.01
 """Chance constraints: how much more probable than under 30 min without insulin a candidate may make it to be
-ever below 70, 54 mg/dL within 4 h. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
+ever below 70, 54 mg/dL within 5 h. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
+SOFT_MG_DL = 3.0
+"""Scale of the step that counts a member as low. Our assumption."""
 ALWAYS_70, ALWAYS_54 = 0.25, 0.10
 """Probabilities above which a candidate may add nothing to them. Our assumption."""
+CERTAIN = 0.5
+"""Where glucose below 70 is likelier than this even without insulin, nothing but that is feasible."""
 
 
 def risk(log_glucose: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -35,22 +39,45 @@ _GRID = np.linspace(np.log(20.0), np.log(600.0), 200)
 _POWER = tuple(float(c) for c in np.polyfit(_GRID, _GRID**1.084, 2))
 
 
+def chance_below(
+    smallest: Float[Array, "candidates members patients"],
+) -> tuple[Float[Array, "candidates patients"], Float[Array, "candidates patients"]]:
+    """Probabilities that the smallest glucose (mg/dL) is below 70 and below 54.
+
+    Each member counts by a logistic step of SOFT_MG_DL instead of a sharp one: 32 members alone would know no
+    probability between 0 and 3 %.
+    """
+    below_70, below_54 = (
+        jax.nn.sigmoid((level - smallest) * (1.0 / SOFT_MG_DL)).mean(1) for level in (LOW, VERY_LOW)
+    )
+    return below_70, below_54
+
+
 def within_constraints(
     below_70: Float[Array, "candidates patients"],
     below_54: Float[Array, "candidates patients"],
     bounds: Float[Array, "2 patients"],
+    lowest: Float[Array, "candidates patients"] | None = None,
+    floor: Float[Array, " patients"] | None = None,
 ) -> Bool[Array, "candidates patients"]:
     """Whether a candidate adds no more risk than `bounds` to what the first (no insulin for 30 min) leaves.
 
     Added risk, because what no insulin order can avert must not decide between orders; where the risk is
-    above ALWAYS_70 or ALWAYS_54 nothing may be added.
+    above ALWAYS_70 or ALWAYS_54 nothing may be added. And `lowest` must not fall below `floor`, where the
+    supervisor
+    would suspend, unless it is as low without insulin (where both are given).
     """
     added_70, added_54 = below_70 - below_70[:1], below_54 - below_54[:1]
-    slack = 1e-6
-    return jnp.logical_and(
+    slack = 1e-3
+    within = jnp.logical_and(
         added_70 <= jnp.where(below_70 > ALWAYS_70, 0.0, bounds[0]) + slack,
         added_54 <= jnp.where(below_54 > ALWAYS_54, 0.0, bounds[1]) + slack,
     )
+    if lowest is None or floor is None:
+        return within
+    first = jnp.arange(below_70.shape[0])[:, None] == 0
+    within = jnp.logical_and(within, jnp.logical_or(first, below_70[:1] <= CERTAIN))
+    return jnp.logical_and(within, lowest >= jnp.minimum(floor, lowest[:1] - 0.1))
 
 
 def choose(

@@ -7,15 +7,17 @@ from typing import Generic, NamedTuple, TypeVar
 
 from dosetwin.twins.policies.insulin_scores import RISK_BELOW_54, RISK_BELOW_70
 
-GOAL_MG_DL = 110.0
-"""Glucose the bolus calculator aims at (Loop and oref0 default to 100-115)."""
+GOAL_MG_DL = 105.0
+"""Glucose that corrections aim at (Loop and oref0 default to 100-115)."""
+FLOOR_MG_DL = 54.0
+"""Where the therapy's supervisor suspends (limit `suspend_predicted_below`)."""
 
 
 Number = TypeVar("Number")
 
 
 class InsulinTargets(NamedTuple, Generic[Number]):
-    """Target range (mg/dL), risk a candidate may add, and the largest bolus a candidate asks for (U).
+    """Target range, goal and floor (mg/dL), risk that may be added, largest bolus (U), pump's increments.
 
     Of one patient, or of many with an array in every field.
     """
@@ -25,9 +27,15 @@ class InsulinTargets(NamedTuple, Generic[Number]):
     risk_below_70: Number
     risk_below_54: Number
     maximum_bolus_U: Number
+    goal_mg_dL: Number
+    floor_mg_dL: Number
+    bolus_increment_U: Number
+    rate_increment_U_per_h: Number
 
 
-STANDARD = InsulinTargets(70.0, 180.0, RISK_BELOW_70, RISK_BELOW_54, 10.0)
+STANDARD = InsulinTargets(
+    70.0, 180.0, RISK_BELOW_70, RISK_BELOW_54, 10.0, GOAL_MG_DL, FLOOR_MG_DL, 0.05, 0.05
+)
 """What holds where an enrolment names nothing."""
 
 
@@ -39,4 +47,8 @@ def insulin_targets(targets: Mapping[str, float]) -> InsulinTargets[float]:
         risk_below_70=targets.get("risk_below_70", STANDARD.risk_below_70),
         risk_below_54=targets.get("risk_below_54", STANDARD.risk_below_54),
         maximum_bolus_U=targets.get("maximum_bolus", STANDARD.maximum_bolus_U),
+        goal_mg_dL=targets.get("goal", STANDARD.goal_mg_dL),
+        floor_mg_dL=targets.get("floor", STANDARD.floor_mg_dL),
+        bolus_increment_U=targets.get("bolus_increment", STANDARD.bolus_increment_U),
+        rate_increment_U_per_h=targets.get("rate_increment", STANDARD.rate_increment_U_per_h),
     )

@@ -63,17 +63,27 @@ therapy = Therapy(
     covariates=(
         CovariateNeed("weight", "kg", low=10.0, high=250.0),
         CovariateNeed("total_daily_dose", "U", low=3.0, high=300.0),
+        # what a clinic may know besides; 0 is not known
+        CovariateNeed("basal_rate", "U/h", low=0.0, high=30.0, default=0.0),
+        CovariateNeed("carbohydrate_ratio", "g/U", low=0.0, high=200.0, default=0.0),
+        CovariateNeed("correction_factor", "mg/dL/U", low=0.0, high=1000.0, default=0.0),
     ),
     targets=MappingProxyType(
         {
             "low": Bound(70.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
             "high": Bound(180.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
             "risk_below_70": Bound(
-                0.05, "1", "our assumption: risk added over 4 h, against 30 min without insulin"
+                0.03, "1", "our assumption: risk added over 5 h, against 30 min without insulin"
             ),
             "risk_below_54": Bound(
-                0.02, "1", "our assumption: risk added over 4 h, against 30 min without insulin"
+                0.01, "1", "our assumption: risk added over 5 h, against 30 min without insulin"
             ),
+            "goal": Bound(105.0, "mg/dL", f"{_LOOP} and {_OREF0} aim at 100-115"),
+            "floor": Bound(
+                54.0, "mg/dL", "as the limit suspend_predicted_below, so that no refusal is provoked"
+            ),
+            "bolus_increment": Bound(0.05, "U", "what common pumps deliver in"),
+            "rate_increment": Bound(0.05, "U/h", "what common pumps deliver in"),
         }
     ),
     limits=MappingProxyType(
@@ -84,7 +94,7 @@ therapy = Therapy(
             "maximum_24h": Bound(120.0, "U", "our assumption: twice the daily dose of a resistant adult"),
             "suspend_below": Bound(70.0, "mg/dL", f"{_LOOP}: suspend threshold 67-110"),
             "suspend_predicted_below": Bound(
-                60.0, "mg/dL", f"{_LOOP} suspends on any predicted low; here on its 5 % quantile"
+                54.0, "mg/dL", f"{_LOOP} suspends on any predicted low; here on the 5 % quantile over 2 h"
             ),
             "stale_after": Bound(900.0, "s", f"{_LOOP}: 15 min; {_OREF0}: 12 min"),
             "flat_after": Bound(2700.0, "s", f"{_OREF0}: flat for about 45 min"),
@@ -96,7 +106,7 @@ therapy = Therapy(
     sampling_interval_s=300.0,
     stale_after_s=900.0,
     command_expires_s=300.0,
-    horizon_s=14_400.0,
+    horizon_s=18_000.0,
     make_bank=make_bank,
     source="Hovorka 2004, Physiol. Meas. 25:905, doi:10.1088/0967-3334/25/4/010",
     guarded="glucose",
@@ -117,7 +127,7 @@ therapy = Therapy(
             "below_54",
             begins=0.5,
             ends=0.25,
-            message="glucose below 54 mg/dL within 4 h with a chance of {value:.0%}",
+            message="glucose below 54 mg/dL within 5 h with a chance of {value:.0%}",
         ),
         AlertRule(
             "predicted_low",
@@ -125,7 +135,7 @@ therapy = Therapy(
             "below_70",
             begins=0.6,
             ends=0.3,
-            message="glucose below 70 mg/dL within 4 h with a chance of {value:.0%}",
+            message="glucose below 70 mg/dL within 5 h with a chance of {value:.0%}",
         ),
         AlertRule(
             "high_glucose",
