@@ -1,19 +1,14 @@
 """Forecast of a batch of twins under every insulin candidate, scored on all members.
 
 A candidate is what is ordered now: a bolus, and a rate for half an hour. What follows is not left open: in
-every
-member the delivery goes on under one law of feedback, as a loop that decides again will do,
+every member the delivery goes on under one law of feedback, as a loop that decides again will do,
 
-    u = basal + (c (G_sensed - goal) - (S1 + S2 - basal 2 t_maxI)) / T ,      0 <= u <= 3 basal ,
+    u = basal + (c (G_sensed - goal) - (S1 + S2 - basal 2 t_maxI)) / T ,      0 <= u <= basal ,
 
-the bolus calculator's correction less insulin on board, spread over T = 90 min. The law sees the glucose
-that the
-member's sensor shows (its persisting error decays as in `glucose_sensor`), and neither the member's
-parameters nor
-its meals. So a bolus is judged by what suspending afterwards could still avert, and by no more than that;
-this
-is the rollout of a base policy (Bertsekas 2005, doi:10.3166/ejc.11.310-334), and a choice by it is no worse
-than the law.
+the bolus calculator's correction less insulin on board, spread over T = 90 min. The law sees the glucose that
+the member's sensor shows (its persisting error decays as in `glucose_sensor`), and neither the member's
+parameters nor its meals. So a bolus is judged by what suspending afterwards could still avert, and by no more
+than that: a rollout of a base policy (Bertsekas 2005, doi:10.3166/ejc.11.310-334).
 
 Steps of 10 min over 5 h; insulin and gut in closed form, glucose by the implicit midpoint, all as in the
 filter.
@@ -50,8 +45,9 @@ SOON_STEPS = 12
 too."""
 LAW_MIN = 90.0
 """T of the law. Our assumption."""
-LAW_HIGHEST = 3.0
-"""Highest rate of the law, in basal rates (oref0 allows at most 4 times the current one)."""
+LAW_HIGHEST = 1.0
+"""Highest rate of the law, in basal rates: later decisions are trusted to hold insulin back, not to give what
+is needed now. With 3 a choice put insulin off again and again, since the law would give it anyway."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SHIFTS_MG_DL = tuple(float(d) for d in range(5, 65, 5))
 """By how much a different reading is tried, to say what would have changed the choice."""

@@ -9,16 +9,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 LOW, VERY_LOW, HIGH = 70.0, 54.0, 250.0
 """mg/dL: level 1 and 2 hypoglycaemia and level 2 hyperglycaemia (ADA Standards of Care, section 6)."""
-LOW_WEIGHT = 3.0
+LOW_WEIGHT = 1.5
 """Weight of the low side of the risk function over the high side, on top of its own steepness there. Our
-assumption; docs/models/t1d-insulin.md has what it costs and buys."""
-RISK_BELOW_70, RISK_BELOW_54 = 0.03, 0.01
-"""Chance constraints: how much more probable than under 30 min without insulin a candidate may make it to be
-ever below 70, 54 mg/dL within 5 h. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
+assumption, chosen with the bounds below on development patients: docs/closed-loop.md."""
+RISK_BELOW_70, RISK_BELOW_54 = 0.10, 0.03
+"""Chance constraints: how probable a candidate may make it to be ever below 70, 54 mg/dL within 5 h, where
+30 min without insulin leave less. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
 SOFT_MG_DL = 3.0
 """Scale of the step that counts a member as low. Our assumption."""
-ALWAYS_70, ALWAYS_54 = 0.25, 0.10
-"""Probabilities above which a candidate may add nothing to them. Our assumption."""
 CERTAIN = 0.5
 """Where glucose below 70 is likelier than this even without insulin, nothing but that is feasible."""
 
@@ -60,18 +58,16 @@ def within_constraints(
     lowest: Float[Array, "candidates patients"] | None = None,
     floor: Float[Array, " patients"] | None = None,
 ) -> Bool[Array, "candidates patients"]:
-    """Whether a candidate adds no more risk than `bounds` to what the first (no insulin for 30 min) leaves.
+    """Whether a candidate keeps the risks within `bounds`, or at what the first leaves where that is more.
 
-    Added risk, because what no insulin order can avert must not decide between orders; where the risk is
-    above ALWAYS_70 or ALWAYS_54 nothing may be added. And `lowest` must not fall below `floor`, where the
-    supervisor
-    would suspend, unless it is as low without insulin (where both are given).
+    The first is no insulin for 30 min: what no order can avert must not decide between orders, and nothing
+    may be added to it. And `lowest` must not fall below `floor`, where the supervisor would suspend, unless it is
+    as low without insulin (where both are given).
     """
-    added_70, added_54 = below_70 - below_70[:1], below_54 - below_54[:1]
     slack = 1e-3
     within = jnp.logical_and(
-        added_70 <= jnp.where(below_70 > ALWAYS_70, 0.0, bounds[0]) + slack,
-        added_54 <= jnp.where(below_54 > ALWAYS_54, 0.0, bounds[1]) + slack,
+        below_70 <= jnp.maximum(bounds[0], below_70[:1]) + slack,
+        below_54 <= jnp.maximum(bounds[1], below_54[:1]) + slack,
     )
     if lowest is None or floor is None:
         return within

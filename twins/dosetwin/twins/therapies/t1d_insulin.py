@@ -73,14 +73,14 @@ therapy = Therapy(
             "low": Bound(70.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
             "high": Bound(180.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
             "risk_below_70": Bound(
-                0.03, "1", "our assumption: risk added over 5 h, against 30 min without insulin"
+                0.10, "1", "our assumption: risk over 5 h, where 30 min without insulin leave less"
             ),
             "risk_below_54": Bound(
-                0.01, "1", "our assumption: risk added over 5 h, against 30 min without insulin"
+                0.03, "1", "our assumption: risk over 5 h, where 30 min without insulin leave less"
             ),
-            "goal": Bound(105.0, "mg/dL", f"{_LOOP} and {_OREF0} aim at 100-115"),
+            "goal": Bound(100.0, "mg/dL", f"{_LOOP} and {_OREF0} aim at 100-115"),
             "floor": Bound(
-                54.0, "mg/dL", "as the limit suspend_predicted_below, so that no refusal is provoked"
+                60.0, "mg/dL", "as the limit suspend_predicted_below, so that no refusal is provoked"
             ),
             "bolus_increment": Bound(0.05, "U", "what common pumps deliver in"),
             "rate_increment": Bound(0.05, "U/h", "what common pumps deliver in"),
@@ -94,7 +94,7 @@ therapy = Therapy(
             "maximum_24h": Bound(120.0, "U", "our assumption: twice the daily dose of a resistant adult"),
             "suspend_below": Bound(70.0, "mg/dL", f"{_LOOP}: suspend threshold 67-110"),
             "suspend_predicted_below": Bound(
-                54.0, "mg/dL", f"{_LOOP} suspends on any predicted low; here on the 5 % quantile over 2 h"
+                60.0, "mg/dL", f"{_LOOP} suspends on any predicted low; here on the 5 % quantile over 2 h"
             ),
             "stale_after": Bound(900.0, "s", f"{_LOOP}: 15 min; {_OREF0}: 12 min"),
             "flat_after": Bound(2700.0, "s", f"{_OREF0}: flat for about 45 min"),
