@@ -125,7 +125,7 @@ def test_a_forecast_is_the_filter_run_on_under_the_law(bank: EnsembleBank, event
             error = np.asarray(x[row.BIAS]) * np.exp(-k * 10.0 / 42.0)
             shown = glucose + error * (7.0 + 0.03 * glucose)
             held = 2.0 * u * np.exp(x[row.LN_TI])
-            law = np.clip(u + (correction * (shown - goal) - (np.asarray(S) - held)) / 90.0, 0.0, 3.0 * u)
+            law = np.clip(u + (correction * (shown - goal) - (np.asarray(S) - held)) / 90.0, 0.0, u)
             rate = jnp.asarray(law if k >= 3 else np.full(members, order), jnp.float32)
             for half in (2.5, 7.5):
                 state = step(state, rate, minute + 10.0 * k + half)

@@ -61,8 +61,8 @@ def within_constraints(
     """Whether a candidate keeps the risks within `bounds`, or at what the first leaves where that is more.
 
     The first is no insulin for 30 min: what no order can avert must not decide between orders, and nothing
-    may be added to it. And `lowest` must not fall below `floor`, where the supervisor would suspend, unless it is
-    as low without insulin (where both are given).
+    may be added to it. And `lowest` must not fall below `floor`, where the supervisor would suspend, unless
+    it is as low without insulin (where both are given).
     """
     slack = 1e-3
     within = jnp.logical_and(
