@@ -69,11 +69,12 @@ class Patient:
 
 
 def keyword(need: CovariateNeed) -> str:
-    """The keyword of a covariate: `weight_kg`, `age_years`, `creatinine_mg_dL`, `basal_rate_U_per_h`."""
+    """The keyword of a covariate: `weight_kg`, `age_years`, `creatinine_mg_dL`, `correction_factor_mg_dL_per_U`."""
     spelling = UNIT_SPELLINGS.get(need.unit)
     if spelling is None:
-        separator = "_per_" if need.unit.endswith(("/h", "/min", "/U")) or "/U" in need.unit else "_"
-        spelling = need.unit.replace("/", separator)
+        head, slash, last = need.unit.rpartition("/")
+        separator = "_per_" if last in ("h", "min", "U") else "_"
+        spelling = head.replace("/", "_") + separator + last if slash else need.unit
     return f"{need.name}_{spelling}" if spelling else need.name
 
 
