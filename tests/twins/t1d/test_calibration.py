@@ -82,9 +82,9 @@ def outcome() -> Outcome:
                 only_basal.setattr(candidates, "boluses", lambda *a: np.zeros((COUNT, N)))
                 only_basal.setattr(horizon, "LAW_MIN", 1e9)
                 if not forecasts:
-                    horizon.forecast_batch.clear_cache()
+                    jax.clear_caches()
                 forecasts[k] = bank.decide(names, [at_s] * N).bands["glucose"]
-    horizon.forecast_batch.clear_cache()
+    jax.clear_caches()
     for k, bands in forecasts.items():
         for lead, hits in result.ahead.items():
             later = k + lead // 5

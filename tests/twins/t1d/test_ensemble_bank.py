@@ -3,6 +3,7 @@ input."""
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_low_reading_without_a_number_lowers_the_twin_and_stays_uncertain(even
         facts = [("anna", event("observation", 40.0, 60.0 + 5.0 * k, censored=censored)) for k in range(6)]
         bank.assimilate(facts)
         x = bank.ensemble("anna")
-        ends[name] = np.asarray(predicted_readings(x))
+        ends[name] = np.asarray(predicted_readings(jnp.asarray(x)))
     assert ends["low"].mean() < 45.0
     assert ends["low"].mean() < ends["forty"].mean() + 1.0
     assert ends["low"].std() > 1.2 * ends["forty"].std()
