@@ -69,7 +69,7 @@ class Patient:
 
 
 def keyword(need: CovariateNeed) -> str:
-    """The keyword of a covariate: `weight_kg`, `age_years`, `creatinine_mg_dL`, `correction_factor_mg_dL_per_U`."""
+    """The keyword of a covariate: `weight_kg`, `age_years`, `correction_factor_mg_dL_per_U`."""
     spelling = UNIT_SPELLINGS.get(need.unit)
     if spelling is None:
         head, slash, last = need.unit.rpartition("/")
