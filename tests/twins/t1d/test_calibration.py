@@ -82,9 +82,9 @@ def outcome() -> Outcome:
                 only_basal.setattr(candidates, "boluses", lambda *a: np.zeros((COUNT, N)))
                 only_basal.setattr(horizon, "LAW_MIN", 1e9)
                 if not forecasts:
-                    jax.clear_caches()
+                    jax.clear_caches()  # type: ignore[no-untyped-call]
                 forecasts[k] = bank.decide(names, [at_s] * N).bands["glucose"]
-    jax.clear_caches()
+    jax.clear_caches()  # type: ignore[no-untyped-call]
     for k, bands in forecasts.items():
         for lead, hits in result.ahead.items():
             later = k + lead // 5
