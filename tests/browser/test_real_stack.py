@@ -17,7 +17,7 @@ from tests.browser.conftest import address, save_screenshot, stop_process, wait_
 from tests.browser.test_pages import PAGES, axe_violations
 from tests.browser.test_stillness import WATCH
 
-pytestmark = [pytest.mark.broker, pytest.mark.browser, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.broker, pytest.mark.browser, pytest.mark.timeout(900)]
 STARTS_WITHIN_S = 150.0
 DEMO = ("--patients", "24", "--mode", "mixed", "--no-open", "--port-dashboard", "0")
 
@@ -53,7 +53,7 @@ def approve_one(tab: Page) -> tuple[str, str]:
     """
     for _ in range(8):
         approve = tab.locator("article.wait button.yes:visible").last
-        approve.wait_for(timeout=120_000)
+        approve.wait_for(timeout=280_000)
         approve.click()
         tab.locator("dialog.ask[open]").wait_for()
         facts = tab.locator(".ask-facts dd").all_inner_texts()
@@ -71,19 +71,19 @@ def test_a_clinician_watches_approves_and_sees_the_device_obey(context: BrowserC
     tabs = {page: live(context, demo, page) for page in PAGES}
 
     ward = tabs["ward"]
-    expect(ward.locator(".f-shown")).to_have_text("24 patients", timeout=90_000)
+    expect(ward.locator(".f-shown")).to_have_text("24 patients", timeout=280_000)
     ward.wait_for_function(
         "words => [...document.querySelectorAll('*')].some((e) => e.shadowRoot && "
         "[...e.shadowRoot.querySelectorAll('.top-rows tr')].some((row) => row.textContent.includes(words)))",
         arg="mg/dL",
-        timeout=90_000,
+        timeout=280_000,
     )
 
     patient = tabs["patient"]
     insulin = ward.locator(".top-rows tr", has_text="mg/dL").first.locator("button.open")
     identity = insulin.get_attribute("title")
     patient.goto(f"{demo}/patient?patient={identity}")
-    patient.wait_for_selector(f'.dt[data-page="patient"] .context:has-text("{identity}")', timeout=60_000)
+    patient.wait_for_selector(f'.dt[data-page="patient"] .context:has-text("{identity}")', timeout=280_000)
     value = patient.locator(".now-title + .big .v")
     seen: set[str] = set()
     deadline = time.monotonic() + 90
@@ -92,7 +92,7 @@ def test_a_clinician_watches_approves_and_sees_the_device_obey(context: BrowserC
         patient.wait_for_timeout(500)
     assert len(seen) >= 2, f"the value stayed {seen}"
     assert "One time axis" in patient.locator("#lanes-title").inner_text()
-    expect(patient.locator(".reason")).not_to_have_text("", timeout=60_000)
+    expect(patient.locator(".reason")).not_to_have_text("", timeout=280_000)
 
     commands = tabs["commands"]
     who, dose = approve_one(commands)

@@ -166,7 +166,7 @@ def wait_for(what: str, ready: Any, within_s: float) -> None:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(700)
 def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(settings: Settings) -> None:
     settings = settings.model_copy(
         update={
@@ -203,11 +203,11 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
         def alive() -> list[dict[str, Any]]:
             return [shard for shard in read_shards(settings.data_dir) if shard["pid"]]
 
-        wait_for("two shards", lambda: len(alive()) == 2, 90)
+        wait_for("two shards", lambda: len(alive()) == 2, 280)
         for topic, message in messages[:200]:
             send(kafka, sender, topic, message)
         sender.flush()
-        wait_for("the first turns (programs compile)", lambda: unconsumed(kafka) == 0, 90)
+        wait_for("the first turns (programs compile)", lambda: unconsumed(kafka) == 0, 280)
         pouring = threading.Thread(target=pour)
         pouring.start()
         chance = random.Random(5)
