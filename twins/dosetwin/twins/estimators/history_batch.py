@@ -109,7 +109,9 @@ def records(
     # the first stretch holds from the beginning, however early a dose is
     rows = [(max(row[0], -1.0) if row[1] == 0 else row[0], *row[1:]) for row in rows]
     if drift is not None:
-        begins = drift.begins(end, min(-1.0, min(row[0] for row in rows)))
+        # back from what is asked and measured: a dose still to come must not move the steps before it
+        now = max([*asks.tolist(), *(level[0] for level in arrays.levels)])
+        begins = drift.begins(now, min(-1.0, min(row[0] for row in rows)))
         rows += [(float(start), -1, k) for k, start in enumerate(begins)]
     rows.sort()
     R = len(rows)
