@@ -245,10 +245,9 @@ class LoopGroup:
             if not orders:
                 judged.append((orders, Verdict((), (), refused=False)))
                 continue
-            lowest = {name: float(values[index, best]) for name, values in appraisal.lowest.items()}
             situation = member.watch.situation(
                 at_s,
-                lowest={name: value for name, value in lowest.items() if np.isfinite(value)},
+                lowest={name: float(values[index, best]) for name, values in appraisal.lowest.items()},
                 on_board={drug.name: _held(appraisal, drug.name, index) for drug in self.therapy.drugs},
                 covariates=member.covariates,
                 basal_rates=member.basal_rates,
