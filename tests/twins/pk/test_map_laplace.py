@@ -49,8 +49,8 @@ def test_mode_covariance_and_samples_agree_with_slow_arithmetic() -> None:
     population = ONE.population
     with double_precision():
         drawn = noise(ONE, [(0, "p", 1)])[batch.padding]
-        found = estimators(ONE).estimate(population, batch.program, drawn)
-        mode, posterior = jax.tree.map(lambda leaf: np.asarray(leaf)[0], found)
+        found = estimators(ONE).estimate(population, batch, drawn)
+        mode, posterior = jax.tree.map(lambda leaf: leaf[0], (found.mode, found.samples))
         one = jax.tree.map(lambda leaf: leaf[0], batch.program)
         spread = np.linalg.inv(exact_hessian(ONE, False, population, one, mode.z))
     eta = population.omega @ mode.z
@@ -107,7 +107,7 @@ def test_mode_of_many_patients_agrees_with_scipy() -> None:
     for batch in batches(model, patients, [72.0] * 20):
         with double_precision():
             drawn = noise(model, [names[k] for k in batch.rows])
-            found = estimators(model).estimate(model.population, batch.program, drawn)
+            found = estimators(model).estimate(model.population, batch, drawn)
 
             @jax.jit
             def value_and_gradient(program: Any, z: Any) -> Any:
@@ -136,7 +136,7 @@ def test_without_levels_the_posterior_is_the_prior() -> None:
     batch = next(iter(batches(model, [history] * 8, [0.0] * 8)))
     with double_precision():
         drawn = noise(model, [(0, f"{i}", 0) for i in range(8)])
-        found = estimators(model).estimate(model.population, batch.program, drawn)
+        found = estimators(model).estimate(model.population, batch, drawn)
     z, weight = np.asarray(found.samples.z), np.asarray(found.samples.weight)
     np.testing.assert_allclose(np.asarray(found.mode.z), 0.0)
     variance = (weight[..., None] * z**2).sum(axis=1).mean(axis=0)

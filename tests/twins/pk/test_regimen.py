@@ -21,7 +21,16 @@ from dosetwin.twins.policies.regimen_schedule import (
     future_doses,
     running_regimen,
 )
-from dosetwin.twins.therapies.vancomycin import DRIFT_SD, POLICY, PRODUCTS, make_bank, therapy
+from dosetwin.twins.therapies.vancomycin import (
+    CENTRAL_L,
+    DRIFT_SD,
+    EXCHANGE_L_H,
+    EXCHANGE_SD,
+    POLICY,
+    PRODUCTS,
+    make_bank,
+    therapy,
+)
 
 T0 = 1.7e9
 H = 3600.0
@@ -153,17 +162,18 @@ def test_first_doses_are_whole_regimens_from_covariates_alone(first: tuple[Histo
 
 
 def test_a_first_dose_agrees_with_a_monte_carlo_by_hand(first: tuple[HistoryBank, Appraisal]) -> None:
-    """Goti's table, Cockcroft-Gault and the drift by hand: 4,000 patients under the plan that was chosen."""
+    """The bedside model's numbers by hand: 4,000 patients under the plan that was chosen."""
     _, found = first
     extra, regimen = found.orders[0][found.best[0]]
     rng = np.random.default_rng(4)
     n = 4000
     clearance = (140 - 50) * 70 / (72 * 0.9)
-    eta = rng.standard_normal((4, n))
+    eta = rng.standard_normal((5, n))
     drift = DRIFT_SD * eta[3]
     CL = 4.5 * (clearance / 120) ** 0.8 * np.exp(math.sqrt(math.log1p(0.398**2)) * eta[0] + drift)
-    V1 = 58.4 * np.exp(math.sqrt(math.log1p(0.816**2)) * eta[1])
+    V1 = CENTRAL_L * np.exp(math.sqrt(math.log1p(0.816**2)) * eta[1])
     V2 = 38.4 * np.exp(math.sqrt(math.log1p(0.571**2)) * eta[2])
+    Q = EXCHANGE_L_H * np.exp(EXCHANGE_SD * eta[4])
     areas = np.zeros((2, n))
     dt, x, z = 0.05, np.zeros(n), np.zeros(n)
     for step in range(round(48 / dt)):
@@ -174,7 +184,7 @@ def test_a_first_dose_agrees_with_a_monte_carlo_by_hand(first: tuple[HistoryBank
             rate += regimen.amount / regimen.duration_s * H
         # the implicit midpoint rule: second order, and stable where V1 is small
         for _ in range(1):
-            a, b, c, d = -(CL + 6.5) / V1, 6.5 / V2, 6.5 / V1, -6.5 / V2
+            a, b, c, d = -(CL + Q) / V1, Q / V2, Q / V1, -Q / V2
             det = (1 - dt / 2 * a) * (1 - dt / 2 * d) - dt**2 / 4 * b * c
             r1 = x + dt / 2 * (a * x + b * z) + dt * rate
             r2 = z + dt / 2 * (c * x + d * z)

@@ -11,14 +11,18 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 
 from dosetwin.twins.models.compartments import Doses, State, two_compartment
+from dosetwin.twins.policies.regimen_aims import Aim
+from dosetwin.twins.policies.regimen_grid import Answers, Grid, Standing, day_times, kernels
+from dosetwin.twins.policies.regimen_plans import Plan, Products, first_due
 from dosetwin.twins.policies.regimen_response import Plans, course
+from dosetwin.twins.policies.regimen_schedule import Regimen
 from dosetwin.twins.precision import double_precision
 
 P = {"CL": 3.2, "V1": 45.0, "Q2": 6.5, "V2": 40.0}
 THETA: Any = np.array([P["CL"], P["V1"], P["Q2"], P["V2"], 1.0])
 
 
-def numbers(*values: float | np.ndarray) -> Any:
+def numbers(*values: Any) -> Any:
     """For a kernel that is written for JAX's arrays."""
     return tuple(np.asarray(value, np.float64) for value in values)
 
@@ -104,6 +108,42 @@ def test_many_doses_by_the_geometric_sum_follow_written_ones() -> None:
         written = [(2.0 + 6 * k, duration, 500.0) for k in range(33)]
         expected = [concentration(t, written) for t in times]
         np.testing.assert_allclose(found.concentration, expected, rtol=1e-5)
+
+
+def test_a_grid_of_sums_is_every_plan_on_its_own() -> None:
+    """Areas, troughs and peaks of plans at corners of the grid, with two samples, against `course`."""
+    products = Products(
+        "v", "mg", "intravenous", (500.0, 1250.0), (750.0, 2000.0), (8.0, 24.0), (0.0, 0.0), 1000.0, 1.0, 6.0
+    )
+    aims = (Aim("auc24", "mg.h/L"), Aim("trough", "mg/L"))
+    grid, call = Grid(products, aims), kernels(two_compartment(), True)
+    theta: Any = np.stack([THETA, THETA * [0.6, 1.2, 0.9, 0.7, 1.0]])
+    state = State(*numbers([[300.0, 100.0], [200.0, 400.0]], [0.0, 0.0]))
+    running = Doses(*np.array([[-0.5, -1e4, -1e4], [1.5, 0, 0], [0, 0, 0], [800.0, 0, 0]]))
+    here = Standing(theta, state, running, *numbers([120.0, 90.0], 15.0))
+    firsts = first_due(grid.intervals, np.array([4.0]))
+    kept = Plan(0.0, Regimen(730.0, 0.8, 12.0), 8.0)
+    with double_precision():
+        seen = call.answers(jax.tree.map(lambda leaf: leaf[None], here), *grid.units(firsts, [kept]))
+        own = Answers(*(np.asarray(leaf)[0] for leaf in seen))
+        for x, k, a in ((0, 0, 1), (1, 1, 0), (2, 0, 1), (-1, 0, 0)):
+            if x < 0:
+                plan, found = kept, grid.kept(own, np.array([120.0, 90.0]), 730.0)
+            else:
+                amount, tau = products.amounts[a], products.intervals_h[k]
+                regimen = Regimen(amount, products.infusion_h(amount), tau)
+                plan = Plan(float(grid.extras[x]), regimen, float(firsts[0, k, int(x > 0)]))
+                found = grid.exposure(own, np.array([120.0, 90.0]), *(np.array([i]) for i in (x, k, a)))
+            row = Plans(*numbers(*plan.numbers(products)))
+            times, edges = day_times(row, 15.0), numbers([15.0, 24.0, 39.0, 63.0])[0]
+            for s in range(2):
+                one = jax.tree.map(lambda leaf, s=s: leaf[s], state)
+                slow = course(two_compartment(), theta[s], one, running, row, times, edges)
+                today, ahead, tomorrow, after = np.asarray(slow.area)
+                areas = [(120.0, 90.0)[s] + today, tomorrow - today, after - tomorrow, ahead]
+                np.testing.assert_allclose(found.area[s, 0], areas, rtol=1e-4)
+                np.testing.assert_allclose(found.trough[s, 0], slow.concentration[:3], rtol=1e-4)
+                np.testing.assert_allclose(found.peak[s, 0], slow.concentration[3:], rtol=1e-4)
 
 
 def _field(rate: Callable[[float], float]) -> Callable[[float, np.ndarray], list[float]]:

@@ -211,16 +211,16 @@ class HistoryBank:
         predictions: list[Prediction | None],
     ) -> None:
         arrays = [self._arrays(patient, facts[i][1].at_s) for patient, i in turn]
-        ask_h = [(facts[i][1].at_s - a.origin_s) / 3600 for (_, i), a in zip(turn, arrays, strict=True)]
+        at_h = [(facts[i][1].at_s - a.origin_s) / 3600 for (_, i), a in zip(turn, arrays, strict=True)]
+        # two records asked for, as for a decision: one shape, one compilation
+        ask_h = [(at, at) for at in at_h]
         observed, call = self.model.outputs[0], estimators(self.model.root, self._drift)
         for batch in batches(self.model, arrays, ask_h, self._drift):
             members = [turn[k] for k in batch.index]
             names = [(self._seed, patient, facts[i][1].uid) for patient, i in members]
             drawn = noise(self.model, names, self._drift)[batch.padding]
-            with double_precision():
-                found = call.estimate(self.model.population, batch.program, drawn)
-                result = call.forecast(self.model.population, batch.program, found.samples, batch.asked)
-                population, quantiles = np.asarray(result.population), np.asarray(result.quantiles)
+            found = call.estimate(self.model.population, batch, drawn)
+            population, quantiles = found.typical[:, -1], call.quantiles(self.model.population, found)
             for row, (_, i) in enumerate(members):
                 fact = facts[i][1]
                 low, median, high = (float(value) for value in quantiles[row])
@@ -250,16 +250,16 @@ class HistoryBank:
     def modes(self, patients: Sequence[str], at_s: Sequence[float]) -> list[dict[str, float]]:
         """Most probable individual parameters now, by name, for reading and tests."""
         arrays = [self._arrays(patient, at) for patient, at in zip(patients, at_s, strict=True)]
-        ask_h = [(at - a.origin_s) / 3600 for at, a in zip(at_s, arrays, strict=True)]
+        at_h = [(at - a.origin_s) / 3600 for at, a in zip(at_s, arrays, strict=True)]
         found: list[dict[str, float]] = [{} for _ in patients]
-        for batch in batches(self.model, arrays, ask_h, self._drift):
+        for batch in batches(self.model, arrays, [(at, at) for at in at_h], self._drift):
+            mode = estimators(self.model.root, self._drift).mode(self.model.population, batch)
             with double_precision():
-                mode = estimators(self.model.root, self._drift).mode(self.model.population, batch.program)
                 z = jax.vmap(lambda z: engine_z(self.model, self._drift, z))(mode.z)
                 p = parameters(self.model.root)(self.model.population, batch.program.rows, z)
                 values, ok = {name: np.asarray(v) for name, v in p.items()}, np.asarray(mode.converged)
             for row, k in enumerate(batch.index):
-                event = batch.program.observations.event[row, batch.asked[row]]
+                event = batch.program.observations.event[row, batch.asked[row, -1]]
                 stretch = batch.program.events.row[row, event]
                 found[k] = {name: float(value[row, stretch]) for name, value in values.items()}
                 found[k]["converged"] = float(ok[row])

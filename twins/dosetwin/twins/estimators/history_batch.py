@@ -19,8 +19,8 @@ from dosetwin.twins.simulation.event_program import Program, Shape
 from dosetwin.twins.simulation.program_writer import stack, write_program
 
 Values = npt.NDArray[np.float64]
-BATCHES = (8, 64, 256)
-EVENTS = (32, 64, 256, 2048)
+BATCHES = (8,)
+EVENTS = (64, 256, 2048)
 LEVELS = (16, 64, 512)
 STRETCHES = (16, 128, 1024)
 """A compilation takes seconds and is needed for each combination that occurs: few and coarse steps."""

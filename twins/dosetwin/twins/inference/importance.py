@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import gammaln, logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 FREEDOM = 6
 """Degrees of freedom of the proposal: tails heavier than the posterior's keep the weights bounded."""
@@ -63,9 +63,20 @@ def draw_samples(
     of the prior by their numbers, which bounds the ratios by the largest likelihood (Hesterberg 1995,
     Technometrics 37:185, doi:10.1080/00401706.1995.10484303).
     """
-    Z = mode.shape[0]
-    exists = jnp.ones(Z, mode.dtype) if used is None else jnp.asarray(used, mode.dtype)
-    d = exists.sum()
+    exists = jnp.ones(mode.shape[0], mode.dtype) if used is None else jnp.asarray(used, mode.dtype)
+    z, log_proposal = propose(mode, factor, noise, exists, from_prior)
+    return weigh(z, log_proposal, jax.vmap(negative_log_posterior)(z), exists)
+
+
+def propose(
+    mode: Float[Array, " Z"],
+    factor: Float[Array, "Z Z"],
+    noise: Float[Array, "H Z+6"],
+    exists: Float[Array, " Z"],
+    from_prior: Float[Array, "G Z"] | None = None,
+) -> tuple[Float[Array, "S Z"], Float[Array, " S"]]:
+    """Samples and the logarithm of the density they are drawn from; see `draw_samples`."""
+    Z, d = mode.shape[0], exists.sum()
     t = noise[:, :Z] * exists * jnp.sqrt(FREEDOM / (noise[:, Z:] ** 2).sum(axis=1, keepdims=True))
     t = jnp.concatenate([t, -t])
     z = mode + solve_triangular(factor.T, t.T, lower=False).T
@@ -85,18 +96,24 @@ def draw_samples(
         share = pairs / z.shape[0]
         log_prior = -0.5 * d * jnp.log(2 * jnp.pi) - 0.5 * (z**2 * exists).sum(axis=1)
         log_proposal = jnp.logaddexp(jnp.log(share) + log_proposal, jnp.log1p(-share) + log_prior)
-    target = -jax.vmap(negative_log_posterior)(z)
+    return z, log_proposal
+
+
+def weigh(
+    z: Float[Array, "S Z"], log_proposal: Float[Array, " S"], value: Float[Array, " S"], exists: Array
+) -> Samples:
+    """Samples with weights, from J = `value` at each."""
+    target = -value
     log_ratio = jnp.where(jnp.isfinite(target), target, -jnp.inf) - log_proposal
     total = logsumexp(log_ratio)
     weight = jnp.exp(log_ratio - total)
-    log_prior_constant = -0.5 * d * jnp.log(2 * jnp.pi)
+    log_prior_constant = -0.5 * exists.sum() * jnp.log(2 * jnp.pi)
     evidence = total - jnp.log(z.shape[0]) + log_prior_constant
     return Samples(z, log_ratio, weight, 1 / jnp.sum(weight**2), evidence)
 
 
-def resample(samples: Samples) -> Float[Array, "S Z"]:
-    """Equally weighted samples by systematic resampling at the midpoints (no further chance)."""
-    S = samples.weight.shape[0]
+def resampled(weight: Float[Array, " S"]) -> Int[Array, " S"]:
+    """Which samples stand, equally weighted, for the weighted ones: systematic, at the midpoints."""
+    S = weight.shape[0]
     ladder = (jnp.arange(S) + 0.5) / S
-    index = jnp.searchsorted(jnp.cumsum(samples.weight), ladder)
-    return samples.z[jnp.clip(index, 0, S - 1)]
+    return jnp.clip(jnp.searchsorted(jnp.cumsum(weight), ladder), 0, S - 1)

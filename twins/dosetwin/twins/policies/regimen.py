@@ -1,9 +1,8 @@
 """Regimens chosen for the chance that a day's exposure meets its aims, and the time of the next level.
 
 Candidates are an extra dose now (a loading dose) or none, with every amount and interval on offer; "keep",
-which orders nothing; and "no further doses". The whole grid is scored by superposition (`regimen_grid`),
-the best of it are simulated exactly, sample by sample, and the choice is among those. Utility of plan c
-(`regimen_aims`):
+which orders nothing; and "no further doses". All of them are scored sample by sample (`regimen_grid`); the
+best of the grid are listed, and the choice is among those. Utility of plan c (`regimen_aims`):
 
     U = sum_d W_d [P(aims met on day d) - RISK_WEIGHT P(above on day d)] - upkeep(interval) - CHANGE_COST
     [changes]
@@ -30,12 +29,14 @@ from dosetwin.twins.policies.regimen_aims import (
     HARM_LIMIT,
     Aim,
     Exposure,
+    Judged,
     judge,
     utility,
 )
-from dosetwin.twins.policies.regimen_grid import kernels
-from dosetwin.twins.policies.regimen_levels import next_level, no_level
+from dosetwin.twins.policies.regimen_grid import Answers, Grid, Kernels, day_times, kernels
+from dosetwin.twins.policies.regimen_levels import ASK_H, FIRST, next_level, no_level
 from dosetwin.twins.policies.regimen_plans import Plan, Products, Room, as_arrays, first_due
+from dosetwin.twins.policies.regimen_response import Plans
 from dosetwin.twins.policies.regimen_schedule import Regimen, certain, entered_between, running_regimen
 from dosetwin.twins.policies.regimen_standing import Patients, over_patients, stand
 from dosetwin.twins.policies.regimen_words import reasons, would_change
@@ -45,7 +46,7 @@ Values = npt.NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CHANGE_COST = 0.02
 LISTED = 20
-"""Plans of the grid that are simulated exactly and listed, beside "keep" and "no further doses"."""
+"""Plans of the grid that are listed, beside "keep" and "no further doses"."""
 BREACH_COST = 2.0
 """Utility lost for each unit of chance beyond a limit, where nothing on offer keeps within all of them."""
 
@@ -86,11 +87,10 @@ class RegimenPolicy:
         here = stand(model, drift, arrays, at_s, noise)
         wanted = [{**self.targets, **given} for given in targets]
         edges = np.array([[aim.edges(row) for aim in self.aims] for row in wanted])
-        call = kernels(structure, self.aims)
-        rows, costs = self._listed(structure, here, arrays, at_s, wanted, edges)
-        plans = as_arrays(rows, self.products)
-        seen = over_patients(call.simulate, n, (here.standing, plans))
-        found = judge(self.aims, Exposure(*seen), edges[:, None, None])
+        grid = Grid(self.products, self.aims)
+        call = kernels(structure, grid.levels)
+        rows, costs, seen = self._listed(grid, call, here, arrays, at_s, wanted, edges)
+        found = judge(self.aims, seen, edges[:, None, None])
         each = utility(found) - costs[:, None, :]
         score = each.mean(axis=1)
         above, harm = found.ahead_above.mean(axis=1), found.ahead_harm.mean(axis=1)
@@ -106,20 +106,27 @@ class RegimenPolicy:
         )
         pick = np.arange(n)
         names = [self._names(row) for row in rows]
-        grid_h = np.arange(0, self.horizon_h + self.step_h / 2, self.step_h)
         chosen = [[row[k]] for row, k in zip(rows, best, strict=True)]
-        one = type(plans)(*(leaf[:, 0] for leaf in as_arrays(chosen, self.products)))
-        course = over_patients(call.follow, n, (here.standing, one), (grid_h,))
-        bands = np.quantile(course, QUANTILES, axis=1)
+        plan = Plans(*(leaf[:, 0] for leaf in as_arrays(chosen, self.products)))
+        grid_h = np.arange(0, self.horizon_h + self.step_h / 2, self.step_h)
+        troughs = day_times(plan, here.standing.left_h, np)[:, :2]
+        times = [np.broadcast_to(hours, (n, len(hours))) for hours in (grid_h, ASK_H)]
+        course = over_patients(
+            call.follow, n, (here.standing, plan, np.concatenate([*times, troughs], axis=1))
+        )
+        shown, asked = course[:, :, : len(grid_h)], course[:, :, len(grid_h) : -2]
+        bands = np.quantile(shown, QUANTILES, axis=1)
         observed = model.outputs[0]
-        area, trough = seen.area[pick, :, best], seen.trough[pick, :, best]
+        area = seen.area[pick, :, best]
         level = no_level(n)
         if self.levels:
-            level = next_level(model, call, here, one, area[:, :, 1], each, patients)
-        lowest = np.minimum(seen.trough.min(axis=3), course[:, :, :1])
+            few = np.array([len(a.levels) < FIRST for a in arrays])
+            level = next_level(model, here, plan, asked, area[:, :, 1], each, few)
+        lowest = np.full(score.shape, np.nan)
+        lowest[pick, best] = np.quantile(np.minimum(shown.min(axis=2), course[:, :, -1]), 0.05, axis=1)
         keep_attains = found.met[:, :, 0, 1].mean(axis=1)
         quantiles = np.quantile(area[:, :, 1], (0.05, 0.5, 0.95), axis=1).T
-        trough_now = np.quantile(trough[:, :, 1], (0.05, 0.5, 0.95), axis=1).T
+        trough_now = np.quantile(course[:, :, -1], (0.05, 0.5, 0.95), axis=1).T
         first = self.aims[0]
         return Appraisal(
             patients=list(patients),
@@ -136,7 +143,7 @@ class RegimenPolicy:
             bands={observed.quantity: np.moveaxis(bands, 0, 1)},
             band_units={observed.quantity: observed.unit},
             step_s=self.step_h * 3600,
-            lowest={observed.quantity: np.quantile(lowest, 0.05, axis=1)},
+            lowest={observed.quantity: lowest},
             on_board={self.products.drug: np.median(here.held, axis=1)},
             estimates=estimates(model, here.theta_now) | {"AUC24": ("mg.h/L", quantiles[:, [1, 0, 2]])},
             time_to_event_s=self._time_above(area, edges, here),
@@ -145,7 +152,7 @@ class RegimenPolicy:
                 "auc24_median": quantiles[:, 1],
                 "auc24_high": quantiles[:, 2],
                 "auc24_today": np.median(area[:, :, 0], axis=1),
-                "auc24_first_day": np.median(area[:, :, 3], axis=1),
+                "auc24_24h_ahead": np.median(area[:, :, 3], axis=1),
                 "attainment_today": found.met[pick, :, best, 0].mean(axis=1),
                 "trough_low": trough_now[:, 0],
                 "trough_median": trough_now[:, 1],
@@ -164,50 +171,55 @@ class RegimenPolicy:
 
     def _listed(
         self,
-        structure: Linear,
+        grid: Grid,
+        call: Kernels,
         here: Patients,
         arrays: Sequence[Arrays],
         at_s: Sequence[float],
         wanted: Sequence[Mapping[str, float]],
         edges: Values,
-    ) -> tuple[list[list[Plan]], Values]:
-        """The plans to simulate of each patient, "keep" and "no further doses" first, and what each costs."""
+    ) -> tuple[list[list[Plan]], Values, Exposure]:
+        """Plans listed of each patient ("keep" and "no further doses" first), their costs, their exposure."""
         n, offer = len(arrays), self.products
-        extras, amounts = np.array([0.0, *offer.extras]), np.array(offer.amounts)
-        intervals, upkeep = np.array(offer.intervals_h), np.array(offer.upkeep)
-        firsts = first_due(intervals, here.since_last_h)
-        shared = (extras, amounts, intervals)
-        shortest = offer.infusion_h(float(amounts[0]))
-        call = kernels(structure, self.aims).grid
-        # first_h comes after what all patients share
-        scores = over_patients(
-            lambda standing, edge, first: call(standing, edge, *shared, first, np.float64(shortest)),
-            n,
-            (here.standing, edges, firsts),
-        )
-        rows, costs = [], np.zeros((n, 2 + LISTED))
-        for i in range(n):
-            now_h = (at_s[i] - arrays[i].origin_s) / 3600
-            room = self._room(arrays[i], now_h, wanted[i], here.since_last_h[i])
-            total = scores.utility[i] - upkeep[None, :, None]
-            breach = np.maximum(scores.above[i] - CHANCE_LIMIT, 0) + np.maximum(
-                scores.harm[i] - HARM_LIMIT, 0
-            )
-            ranked = np.where(room.allows(offer, extras, amounts), total - BREACH_COST * breach, -np.inf)
-            running = running_regimen(arrays[i].doses, now_h)
-            first = 0.0 if running is None else max(running.interval_h - here.since_last_h[i], 0.0)
-            row = [Plan(0.0, running, first), Plan(0.0, None, 0.0)]
-            for x, k, a in _chosen(ranked, LISTED):
-                amount = float(amounts[a])
-                regimen = Regimen(amount, offer.infusion_h(amount), float(intervals[k]))
-                row.append(Plan(float(extras[x]), regimen, float(firsts[i, k, int(x > 0)])))
+        upkeep = np.array(offer.upkeep)
+        firsts = first_due(grid.intervals, here.since_last_h)
+        nows = [(at - a.origin_s) / 3600 for at, a in zip(at_s, arrays, strict=True)]
+        runs = [running_regimen(a.doses, now) for a, now in zip(arrays, nows, strict=True)]
+        kept = [
+            Plan(0.0, run, 0.0 if run is None else max(run.interval_h - since, 0.0))
+            for run, since in zip(runs, here.since_last_h, strict=True)
+        ]
+        seen = over_patients(call.answers, n, (here.standing, *grid.units(firsts, kept)))
+        past = np.asarray(here.standing.past_area)
+        rows, costs, exposed = [], np.zeros((n, 2 + LISTED)), []
+        for i, running in enumerate(runs):
+            own = Answers(*(leaf[i] for leaf in seen))
+            worth, above, harm = grid.scores(own, past[i], edges[i])
+            room = self._room(arrays[i], nows[i], wanted[i], here.since_last_h[i])
+            breach = np.maximum(above - CHANCE_LIMIT, 0) + np.maximum(harm - HARM_LIMIT, 0)
+            total = worth - upkeep[None, :, None] - BREACH_COST * breach
+            ranked = np.where(room.allows(offer, grid.extras, grid.amounts), total, -np.inf)
+            row = [kept[i], Plan(0.0, None, 0.0)]
+            places = _chosen(ranked, LISTED)
+            for x, k, a in places:
+                amount = float(grid.amounts[a])
+                regimen = Regimen(amount, offer.infusion_h(amount), float(grid.intervals[k]))
+                row.append(Plan(float(grid.extras[x]), regimen, float(firsts[i, k, int(x > 0)])))
                 costs[i, len(row) - 1] = upkeep[k] + CHANGE_COST * (not _same(regimen, running) or x > 0)
+            on_now = 0.0 if running is None else running.amount
+            keep, none = (grid.kept(own, past[i], amount) for amount in (on_now, 0.0))
             # a list of one length for all: what is left over repeats what orders nothing more
-            row += [row[1]] * (2 + LISTED - len(row))
+            spare = 2 + LISTED - len(row)
+            row += [row[1]] * spare
+            parts = [keep, none]
+            if places:
+                parts.append(grid.exposure(own, past[i], *np.array(places).T))
+            parts += [none] * spare
+            exposed.append([np.concatenate(leaves, axis=1) for leaves in zip(*parts, strict=True)])
             if running is not None:
-                costs[i, 0] = upkeep[np.abs(intervals - running.interval_h).argmin()]
+                costs[i, 0] = upkeep[np.abs(grid.intervals - running.interval_h).argmin()]
             rows.append(row)
-        return rows, costs
+        return rows, costs, Exposure(*(np.stack(leaves) for leaves in zip(*exposed, strict=True)))
 
     def _room(self, arrays: Arrays, now_h: float, wanted: Mapping[str, float], since_h: float) -> Room:
         weight = arrays.stretches[-1][1].get("weight", np.inf)
@@ -227,7 +239,7 @@ class RegimenPolicy:
         return "keep", *(plan.name(self.products.unit) for plan in row[1:])
 
     def _risks(
-        self, found: object, seen: object, edges: Values, above: Values, harm: Values
+        self, found: Judged, seen: Exposure, edges: Values, above: Values, harm: Values
     ) -> dict[str, FloatArray]:
         risks: dict[str, FloatArray] = {"above_range": above, "above_maximum": harm}
         for k, aim in enumerate(self.aims):

@@ -29,7 +29,7 @@ WEIGHTS = (0.25, 0.35, 0.15, 0.25)
 """Of today, tomorrow, the day after, the 24 h from now."""
 OF_LEVELS = np.array([0, 1, 2, 1])
 """The days whose level stands for each window."""
-RISK_WEIGHT = 0.25
+RISK_WEIGHT = 0.1
 CHANCE_LIMIT = 0.4
 HARM_LIMIT = 0.25
 

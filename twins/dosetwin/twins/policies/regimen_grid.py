@@ -2,11 +2,11 @@
 
 The model is linear, so under one sample the exposure of (extra dose x, amount a every tau) is
 
-    E = E_0 + x E_extra + a E_tau
+    E = E_0 + x E_extra(d_x) + a E_tau(d_a)
 
-with E_0 what happens without further doses and E_extra, E_tau the answers to one unit. The infusion time of
-the units is the shortest one; the plans that are kept are simulated exactly afterwards
-(`regimen_response.course`).
+with E_0 what happens without further doses and E_extra, E_tau the answers to one unit over the infusion time
+d that the amount takes: exact, and of each only as many as there are infusion times. Answers are compiled,
+sums are not.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 from jaxtyping import Array, Float
 
-from dosetwin.twins.models.compartments import Doses, Linear, State
+from dosetwin.twins.models.compartments import Doses, Linear, State, modes
 from dosetwin.twins.policies.regimen_aims import Aim, Exposure, judge, utility
-from dosetwin.twins.policies.regimen_response import Plans, course
+from dosetwin.twins.policies.regimen_plans import NEVER_H, Plan, Products
+from dosetwin.twins.policies.regimen_response import Plans, answer, course, undosed
+
+Values = npt.NDArray[np.float64]
 
 
 class Standing(NamedTuple):
@@ -37,12 +42,19 @@ class Standing(NamedTuple):
     left_h: Float[Array, ""]
 
 
-class GridScores(NamedTuple):
-    """Of every (extra, interval, amount): utility, chance of above and of harm ahead [X, I, A]."""
+class Answers(NamedTuple):
+    """Of every sample: areas until `day_edges` without doses [S, 4], of units [S, U, 4], of extras [S, X, 4].
 
-    utility: Float[Array, "X I A"]
-    above: Float[Array, "X I A"]
-    harm: Float[Array, "X I A"]
+    Levels at the times of every unit (`day_times`): [S, U, 6], its own [S, U, 6], those of an extra dose
+    [S, X, U, 6]; no times (0 in place of 6) where no aim is a level.
+    """
+
+    base_area: Any
+    unit_area: Any
+    extra_area: Any
+    base_level: Any
+    unit_level: Any
+    extra_level: Any
 
 
 def day_edges(left_h: Any) -> Array:
@@ -51,95 +63,48 @@ def day_edges(left_h: Any) -> Array:
     return jnp.stack([left, jnp.full_like(left, 24.0), left + 24.0, left + 48.0])
 
 
-def day_times(plan: Plans, left_h: Any) -> Array:
-    """Hours from now [6]: trough, then end of infusion, of the last dose of each of the days.
+def day_times(plan: Plans, left_h: Any, xp: Any = jnp) -> Any:
+    """Hours from now [..., 6]: trough, then end of infusion, of the last dose of each of the days.
 
-    The last dose of a day is the first one due within the last interval before the day's end.
+    The last dose of a day is the first one due within the last interval before the day's end. `xp`: NumPy
+    or JAX's.
     """
-    ends = jnp.asarray(left_h) + jnp.array([0.0, 24.0, 48.0])
-    n = jnp.maximum(jnp.ceil((ends - plan.interval_h - plan.first_h) / plan.interval_h - 1e-9), 0.0)
-    due = plan.first_h + n * plan.interval_h
-    return jnp.concatenate([due, due + plan.duration_h])
+    first, interval, duration = (
+        xp.asarray(leaf)[..., None] for leaf in (plan.first_h, plan.interval_h, plan.duration_h)
+    )
+    ends = xp.asarray(left_h)[..., None] + xp.array([0.0, 24.0, 48.0])
+    due = first + xp.maximum(xp.ceil((ends - interval - first) / interval - 1e-9), 0.0) * interval
+    return xp.concatenate([due, due + duration], axis=-1)
 
 
-def windows(past_area: Any, area: Any) -> Array:
+def windows(past_area: Any, area: Any) -> Any:
     """Areas of today, tomorrow, the day after and the next 24 h [..., 4], from areas until `day_edges`."""
     today, ahead, tomorrow, after = (area[..., k] for k in range(4))
-    return jnp.stack([past_area + today, tomorrow - today, after - tomorrow, ahead], axis=-1)
+    return np.stack([past_area + today, tomorrow - today, after - tomorrow, ahead], axis=-1)
 
 
-def score_grid(
-    structure: Linear,
-    aims: Sequence[Aim],
-    standing: Standing,
-    edges: Float[Array, "aims 3"],
-    extras: Float[Array, " X"],
-    amounts: Float[Array, " A"],
-    intervals_h: Float[Array, " I"],
-    first_h: Float[Array, "I 2"],
-    duration_h: Float[Array, ""],
-) -> GridScores:
-    """One patient. `first_h`: when each interval's first dose is due without and with an extra dose now."""
+def answers(structure: Linear, levels: bool, standing: Standing, units: Plans, extras: Plans) -> Answers:
+    """One patient. `units` [U]: one unit a dose; `extras` [X]: one unit now and no more."""
     cuts = day_edges(standing.left_h)
-    zero = jnp.zeros(())
-    levels = any(aim.measure != "auc24" for aim in aims)
+    times = day_times(units, standing.left_h)[:, : 6 if levels else 0]
+    U, T = times.shape
 
-    def units(theta: Array, state: State, with_extra: bool) -> tuple[Any, Any, Any]:
-        def of_interval(interval: Array, firsts: Array) -> tuple[Any, Any, Any]:
-            unit = Plans(zero, duration_h, zero + 1.0, duration_h, interval, firsts[int(with_extra)])
-            times = day_times(unit, standing.left_h) if levels else jnp.zeros(0)
-            none = jax.tree.map(jnp.zeros_like, standing.running)
-            empty = jax.tree.map(jnp.zeros_like, state)
-            base = course(structure, theta, state, standing.running, unit._replace(amount=zero), times, cuts)
-            each = course(structure, theta, empty, none, unit, times, cuts)
-            once = course(
-                structure, theta, empty, none, unit._replace(amount=zero, extra=zero + 1), times, cuts
-            )
-            return base, each, once
+    def one(theta: Array, state: State) -> Answers:
+        m = modes(structure, theta)
+        base = undosed(structure, m, state, standing.running, times.ravel(), cuts)
+        each = jax.vmap(lambda plan, at: answer(structure, m, plan, at, cuts))(units, times)
+        once = jax.vmap(lambda plan: answer(structure, m, plan, times.ravel(), cuts))(extras)
+        return Answers(
+            base.area,
+            each.area,
+            once.area,
+            base.concentration.reshape(U, T),
+            each.concentration,
+            once.concentration.reshape(extras.extra.shape[0], U, T),
+        )
 
-        return jax.vmap(of_interval)(intervals_h, first_h)
-
-    def scores(with_extra: bool, sizes: Array) -> tuple[Array, Array, Array]:
-        base, each, once = jax.vmap(partial(units, with_extra=with_extra))(standing.theta, standing.state)
-
-        def mixed(leaf: str) -> Array:
-            b, e, o = (getattr(part, leaf)[:, None, :, None, :] for part in (base, each, once))
-            total = b + sizes[None, :, None, None, None] * o + amounts[None, None, None, :, None] * e
-            # single precision: half the memory, and chances need no more
-            single: Array = total.astype(jnp.float32)
-            return single
-
-        past = standing.past_area.astype(jnp.float32)[:, None, None, None]
-        area = windows(past, mixed("area"))
-        level = mixed("concentration") if levels else jnp.zeros((*area.shape[:-1], 6))
-        found = judge(aims, Exposure(area, level[..., :3], level[..., 3:]), edges)
-        return utility(found).mean(0), found.ahead_above.mean(0), found.ahead_harm.mean(0)
-
-    parts = [scores(False, jnp.zeros(1))]
-    if extras.shape[0] > 1:
-        parts.append(scores(True, extras[1:]))
-    return GridScores(*(jnp.concatenate(both) for both in zip(*parts, strict=True)))
-
-
-class Simulated(NamedTuple):
-    """Of every sample and plan: areas [S, C, 4], troughs and peaks [S, C, 3]."""
-
-    area: Float[Array, "S C 4"]
-    trough: Float[Array, "S C 3"]
-    peak: Float[Array, "S C 3"]
-
-
-def simulate_plans(structure: Linear, standing: Standing, plans: Plans) -> Simulated:
-    """One patient, C plans exactly."""
-
-    def one(theta: Array, state: State, plan: Plans) -> tuple[Array, Array]:
-        times = day_times(plan, standing.left_h)
-        found = course(structure, theta, state, standing.running, plan, times, day_edges(standing.left_h))
-        return found.concentration, found.area
-
-    of_sample = jax.vmap(one, in_axes=(None, None, 0))
-    level, area = jax.vmap(of_sample, in_axes=(0, 0, None))(standing.theta, standing.state, plans)
-    return Simulated(windows(standing.past_area[:, None], area), level[..., :3], level[..., 3:])
+    found: Answers = jax.vmap(one)(standing.theta, standing.state)
+    return found
 
 
 def follow_plan(
@@ -155,16 +120,80 @@ def follow_plan(
 
 
 class Kernels(NamedTuple):
-    """Compiled over patients: grid, simulate, follow."""
+    """Compiled over patients: answers, follow."""
 
-    grid: Callable[..., GridScores]
-    simulate: Callable[..., Simulated]
+    answers: Callable[..., Answers]
     follow: Callable[..., Array]
 
 
 @cache
-def kernels(structure: Linear, aims: tuple[Aim, ...]) -> Kernels:
-    """One set a structure and aims; call them in double precision."""
-    grid = jax.vmap(partial(score_grid, structure, aims), in_axes=(0, 0, None, None, None, 0, None))
-    follow = jax.vmap(partial(follow_plan, structure), in_axes=(0, 0, None))
-    return Kernels(jax.jit(grid), jax.jit(jax.vmap(partial(simulate_plans, structure))), jax.jit(follow))
+def kernels(structure: Linear, levels: bool) -> Kernels:
+    """One set a structure; call them in double precision."""
+    return Kernels(
+        jax.jit(jax.vmap(partial(answers, structure, levels))),
+        jax.jit(jax.vmap(partial(follow_plan, structure))),
+    )
+
+
+class Grid:
+    """Every plan of `products`, (extra, interval, amount) [X, I, A], extra 0 first, made of unit answers."""
+
+    def __init__(self, products: Products, aims: Sequence[Aim]) -> None:
+        self.products, self.aims = products, tuple(aims)
+        self.levels = any(aim.measure != "auc24" for aim in aims)
+        self.extras, self.amounts = np.array([0.0, *products.extras]), np.array(products.amounts)
+        self.intervals = np.array(products.intervals_h)
+        self._unit_h, self._of_amount = np.unique(
+            [products.infusion_h(a) for a in products.amounts], return_inverse=True
+        )
+        self._extra_h, self._of_extra = np.unique(
+            [products.infusion_h(x) for x in products.extras] or [0.0], return_inverse=True
+        )
+
+    def units(self, first_h: Values, running: Sequence[Plan]) -> tuple[Plans, Plans]:
+        """The units of n patients [n, U], and of an extra dose [n, X'].
+
+        `first_h` [n, T, 2] without and with an extra dose; one unit more is the regimen that is `running`.
+        """
+        n, T, D = len(first_h), len(self.intervals), len(self._unit_h)
+        first = np.broadcast_to(np.moveaxis(first_h, 2, 1)[..., None], (n, 2, T, D)).reshape(n, -1)
+        interval = np.broadcast_to(self.intervals[:, None], (n, 2, T, D)).reshape(n, -1)
+        duration = np.broadcast_to(self._unit_h, (n, 2, T, D)).reshape(n, -1)
+        table = [np.zeros_like(first), np.ones_like(first), np.ones_like(first), duration, interval, first]
+        own: Any = np.array([plan.numbers(self.products) for plan in running]).T[:, :, None]
+        own[2] = 1.0
+        shape = (n, len(self._extra_h))
+        none = [np.zeros(shape), np.ones(shape), np.full(shape, 24.0), np.full(shape, NEVER_H)]
+        once: list[Any] = [np.ones(shape), np.broadcast_to(self._extra_h, shape), *none]
+        each: list[Any] = [np.concatenate(both, axis=1) for both in zip(table, own, strict=True)]
+        return Plans(*each), Plans(*once)
+
+    def exposure(self, seen: Answers, past_area: Values, x: Any, k: Any, a: Any) -> Exposure:
+        """Of one patient under the plans at places (x, k, a) of the grid, indices that broadcast."""
+        unit = ((np.asarray(x) > 0) * len(self.intervals) + k) * len(self._unit_h) + self._of_amount[a]
+        return self._mixed(seen, past_area, np.asarray(x), unit, self.amounts[a])
+
+    def kept(self, seen: Answers, past_area: Values, amount: float) -> Exposure:
+        """Of one patient under what is running (0: nothing), [S, 1]."""
+        return self._mixed(seen, past_area, np.zeros(1, int), np.array([-1]), np.array([amount]))
+
+    def _mixed(self, seen: Answers, past_area: Values, x: Any, unit: Any, amount: Any) -> Exposure:
+        # single precision: half the memory, and chances need no more
+        single = [np.asarray(leaf, np.float32) for leaf in seen]
+        base, each, once, base_level, unit_level, extra_level = single
+        which = self._of_extra[np.maximum(x - 1, 0)]
+        size, dose = self.extras[x].astype(np.float32)[..., None], amount.astype(np.float32)[..., None]
+        shape = (len(base), *(1,) * np.ndim(dose[..., 0]), 4)
+        area = base.reshape(shape) + size * once[:, which] + dose * each[:, unit]
+        past = np.asarray(past_area, np.float32).reshape(shape[:-1])
+        if not self.levels:
+            blank = np.zeros((*area.shape[:-1], 3), np.float32)
+            return Exposure(windows(past, area), blank, blank)
+        level = base_level[:, unit] + size * extra_level[:, which, unit] + dose * unit_level[:, unit]
+        return Exposure(windows(past, area), level[..., :3], level[..., 3:])
+
+    def scores(self, seen: Answers, past_area: Values, edges: Values) -> tuple[Values, Values, Values]:
+        """Utility, chance of above and of harm ahead of one patient [X, I, A]."""
+        x, k, a = np.ogrid[: len(self.extras), : len(self.intervals), : len(self.amounts)]
+        found = judge(self.aims, self.exposure(seen, past_area, x, k, a), edges.astype(np.float32))
+        return utility(found).mean(axis=0), found.ahead_above.mean(axis=0), found.ahead_harm.mean(axis=0)

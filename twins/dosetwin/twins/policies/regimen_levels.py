@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from dosetwin.twins.policies.regimen_grid import Kernels
 from dosetwin.twins.policies.regimen_response import Plans
 from dosetwin.twins.policies.regimen_sampling import best_time, preposterior
 from dosetwin.twins.policies.regimen_standing import Patients, over_patients
@@ -22,8 +21,12 @@ ASK_H = np.arange(1.0, 24.5, 1.0)
 """Hours from now at which a level is thought of."""
 SETTLED_H = 1.0
 """No level during an infusion or so soon after it: the drug is still spreading (Rybak 2020: 1-2 h)."""
-WORTH_IT = 0.06
-"""Utility (about: chance of a day within range) below which a level is not worth the needle (our choice)."""
+LEVEL_COST = 0.18
+"""What a level costs in utility (about: chance of a day within range): needle, assay, work (our choice)."""
+FIRST = 2
+"""Levels of a patient that are asked for whatever they are worth."""
+RESULT_H, BENEFIT_H = 1.5, 48.0
+"""Until a result is there, and how long what it changes counts: utility is of two days (`regimen_aims`)."""
 
 
 class NextLevel(NamedTuple):
@@ -43,21 +46,22 @@ def no_level(n: int) -> NextLevel:
 
 def next_level(
     model: PopulationModel,
-    call: Kernels,
     here: Patients,
     plan: Plans,
+    course: Any,
     area: Values,
     utility: Values,
-    patients: Sequence[str],
+    first: npt.NDArray[np.bool_],
 ) -> NextLevel:
     """The most informative time within a day for the `area` [n, S] of tomorrow under the chosen `plan`.
 
-    `utility` [n, S, C]: of every candidate under every sample. The horizon of one level is one day: a later
-    one is thought of again at a later decision.
+    `course` [n, S, K]: concentrations at ASK_H under it; `utility` [n, S, C]: of every candidate under every
+    sample. The horizon of one level is one day: a later one is thought of again at a later decision. It is
+    asked for where it is worth its cost, and anyway where it is among the `first` [n]: what else would say
+    that the model is not this patient's (Rybak 2020: levels, preferably two, within the first 24-48 h).
     """
-    n = len(patients)
+    n = len(course)
     error = model.outputs[0].error
-    course = over_patients(call.follow, n, (here.standing, plan), (ASK_H,))
     with double_precision():
         residual = model.population.residual[0]
         mean = np.asarray(error.scale(course))
@@ -67,8 +71,9 @@ def next_level(
     before = area.var(axis=1)
     chosen = best_time(found.variance, allowed, before, ASK_H)
     pick = np.arange(n)
-    worth = np.where(chosen >= 0, np.maximum(found.worth[pick, chosen], 0.0), 0.0)
-    worth_it = (chosen >= 0) & (worth >= WORTH_IT)
+    worth = found.worth[pick, chosen] * (1 - (ASK_H[chosen] + RESULT_H) / BENEFIT_H)
+    worth = np.where(chosen >= 0, np.maximum(worth, 0.0), 0.0)
+    worth_it = (chosen >= 0) & (first | (worth >= LEVEL_COST))
     return NextLevel(
         np.where(worth_it, ASK_H[chosen], np.nan),
         np.sqrt(before),

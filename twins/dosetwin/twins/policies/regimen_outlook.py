@@ -108,16 +108,14 @@ def look_ahead(
     structure, call = model.structure, estimators(model.root, drift)
     assert isinstance(structure, Linear)
     theta, x, depot, effective, converged = _blank(structure, n)
-    for batch in batches(model, arrays, now_h.tolist(), drift):
-        with double_precision():
-            found = call.estimate(model.population, batch.program, noise[batch.rows])
-            here = call.locate(model.population, batch.program, found.samples, batch.asked)
-            amounts = np.asarray(here.amounts)[: batch.count]
-            for k, name in enumerate(structure.parameters):
-                if name in here.ahead:
-                    theta[batch.index, :, k] = np.asarray(here.ahead[name])[: batch.count]
-            effective[batch.index] = np.asarray(found.samples.effective)[: batch.count]
-            converged[batch.index] = np.asarray(found.mode.converged)[: batch.count]
+    for batch in batches(model, arrays, [(at, at) for at in now_h.tolist()], drift):
+        found = call.estimate(model.population, batch, noise[batch.rows])
+        amounts = found.equally(found.seen.amounts)[: batch.count, :, -1]
+        for k, name in enumerate(structure.parameters):
+            if name in found.seen.ahead:
+                theta[batch.index, :, k] = found.equally(found.seen.ahead[name])[: batch.count]
+        effective[batch.index] = found.samples.effective[: batch.count]
+        converged[batch.index] = found.mode.converged[: batch.count]
         x[batch.index] = amounts[..., -structure.size :]
         if structure.absorption == "first_order":
             depot[batch.index] = amounts[..., 0]

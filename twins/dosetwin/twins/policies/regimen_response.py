@@ -60,23 +60,42 @@ def course(
 ) -> Course:
     """One sample under one plan, beside the doses that still `running` (begun before now)."""
     m = modes(structure, theta)
-    asked = jnp.concatenate([times_h, edges_h])
-    zero = jnp.zeros((), theta.dtype)
-    T = times_h.shape[0]
+    base = undosed(structure, m, now, running, times_h, edges_h)
+    added = answer(structure, m, plan, times_h, edges_h)
+    return Course(base.concentration + added.concentration, base.area + added.area)
 
+
+def undosed(
+    structure: Linear,
+    m: Modes,
+    now: State,
+    running: Doses,
+    times_h: Float[Array, " T"],
+    edges_h: Float[Array, " A"],
+) -> Course:
+    """What is there now and what still runs, without a further dose."""
+    zero = jnp.zeros((), m.rate.dtype)
+    T = times_h.shape[0]
+    asked = jnp.concatenate([times_h, edges_h])
+    states = jax.vmap(lambda t: propagate(structure, m, now, running, zero, t))(asked)
+    came = jax.vmap(lambda t: entered(structure, m, running, zero, t))(edges_h)
+    held = states.x[T:].sum(axis=1) + states.depot[T:]
+    return Course(states.x[:T, 0] / m.V1, (now.x.sum() + now.depot + came - held) / m.CL)
+
+
+def answer(
+    structure: Linear, m: Modes, plan: Plans, times_h: Float[Array, " T"], edges_h: Float[Array, " A"]
+) -> Course:
+    """What a plan adds, linear in its amounts: a body that is empty but for it."""
     if structure.absorption != "none":
-        written = Doses(*(jnp.concatenate(pair) for pair in zip(running, _written(plan), strict=True)))
-        states = jax.vmap(lambda t: propagate(structure, m, now, written, zero, t))(asked)
-        came = jax.vmap(lambda t: entered(structure, m, written, zero, t))(edges_h)
-        x, depot = states.x, states.depot
-    else:
-        before = jax.vmap(lambda t: propagate(structure, m, now, running, zero, t))(asked)
-        left = jax.vmap(lambda t: _left(m, plan, t))(asked)
-        x, depot = before.x + left @ m.projector[:, :, 0] * m.F, before.depot
-        came = jax.vmap(lambda t: entered(structure, m, running, zero, t) + m.F * _given(plan, t))(edges_h)
-    held = x[T:].sum(axis=1) + depot[T:]
-    area = (now.x.sum() + now.depot + came - held) / m.CL
-    return Course(x[:T, 0] / m.V1, area)
+        nothing = State(jnp.zeros(structure.size, m.rate.dtype), jnp.zeros((), m.rate.dtype))
+        return undosed(structure, m, nothing, _written(plan), times_h, edges_h)
+    T = times_h.shape[0]
+    left = jax.vmap(lambda t: _left(m, plan, t))(jnp.concatenate([times_h, edges_h])) * m.F
+    came = m.F * jax.vmap(lambda t: _given(plan, t))(edges_h)
+    # of a unit that enters compartment 1: the part of each mode that is there, and that is anywhere
+    central, anywhere = m.projector[:, 0, 0], m.projector[:, :, 0].sum(axis=1)
+    return Course(left[:T] @ central / m.V1, (came - left[T:] @ anywhere) / m.CL)
 
 
 def _dose_left(rate: Array, age_h: Array, duration_h: Array) -> Array:

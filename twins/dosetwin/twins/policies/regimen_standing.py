@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dosetwin.twins.estimators.history_batch import batches
 from dosetwin.twins.estimators.history_drift import Drift
-from dosetwin.twins.estimators.history_estimates import SAMPLES, estimators
+from dosetwin.twins.estimators.history_estimates import SAMPLES, Seen, estimators
 from dosetwin.twins.estimators.patient_history import Arrays
 from dosetwin.twins.models.compartments import Doses, Linear, State
 from dosetwin.twins.policies.regimen_grid import Standing
@@ -23,8 +23,8 @@ from dosetwin.twins.precision import double_precision
 Values = npt.NDArray[np.float64]
 RUNNING = 3
 """Doses before now whose infusion may still run."""
-SMALL, LARGE = 8, 64
-"""Sizes of the batches that the policy computes."""
+TOGETHER = 8
+"""Patients the policy computes at once: one size, one compilation."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,16 @@ def stand(
     effective, converged = np.zeros(n), np.zeros(n, np.bool_)
     asks = np.stack([today_h, now_h], axis=1).tolist()
     for batch in batches(model, arrays, asks, drift):
-        with double_precision():
-            found = call.estimate(model.population, batch.program, noise[batch.rows])
-            here = call.locate(model.population, batch.program, found.samples, batch.asked)
-            amounts = np.asarray(here.amounts)[: batch.count]
-            for k, name in enumerate(structure.parameters):
-                if name in here.parameters:
-                    both = np.asarray(here.parameters[name])[: batch.count]
-                    before[batch.index, :, k], theta[batch.index, :, k] = both[..., 0], both[..., 1]
-                    ahead[batch.index, :, k] = np.asarray(here.ahead[name])[: batch.count]
-            effective[batch.index] = np.asarray(found.samples.effective)[: batch.count]
-            converged[batch.index] = np.asarray(found.mode.converged)[: batch.count]
+        found = call.estimate(model.population, batch, noise[batch.rows])
+        picked = Seen(*jax.tree.map(found.equally, tuple(found.seen)))
+        amounts = picked.amounts[: batch.count]
+        for k, name in enumerate(structure.parameters):
+            if name in picked.parameters:
+                both = picked.parameters[name][: batch.count]
+                before[batch.index, :, k], theta[batch.index, :, k] = both[..., 0], both[..., 1]
+                ahead[batch.index, :, k] = picked.ahead[name][: batch.count]
+        effective[batch.index] = found.samples.effective[: batch.count]
+        converged[batch.index] = found.mode.converged[: batch.count]
         x_0[batch.index], x[batch.index] = (
             amounts[..., 0, -structure.size :],
             amounts[..., 1, -structure.size :],
@@ -111,12 +110,11 @@ def stand(
 
 
 def chunks(n: int) -> Iterable[tuple[npt.NDArray[np.int64], int]]:
-    """Runs over n patients in batches of two known sizes: (row numbers, how many of them are real)."""
+    """Runs over n patients in batches of one size: (row numbers, how many of them are real)."""
     start = 0
     while start < n:
-        size = SMALL if n - start <= SMALL else LARGE
-        count = min(n - start, size)
-        rows = np.full(size, start)
+        count = min(n - start, TOGETHER)
+        rows = np.full(TOGETHER, start)
         rows[:count] = np.arange(start, start + count)
         yield rows, count
         start += count

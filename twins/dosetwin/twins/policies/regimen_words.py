@@ -51,7 +51,7 @@ def reasons(
                 f"from +-{level.sd_now[i]:.0f} to +-{level.sd_expected[i]:.0f} {aim.unit}"
             )
         elif np.isfinite(level.worth[i]):
-            text += ". Another level now would hardly change the choice"
+            text += ". Another level would change the choice too little for what it costs"
         said.append(text)
     return said
 

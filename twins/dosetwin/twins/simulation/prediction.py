@@ -41,7 +41,13 @@ def _traced(
     model: PopulationModel, steady: bool, population: Population, program: Program, z: Float[Array, " Z"]
 ) -> Float[Array, " N"]:
     p = individual_parameters(model, population, program.rows, z)
-    outputs = run(model, program, p, steady=steady).outputs
+    return observed(model, program, p, run(model, program, p, steady=steady).outputs)
+
+
+def observed(
+    model: PopulationModel, program: Program, p: SimpleNamespace, outputs: Float[Array, "N outputs"]
+) -> Float[Array, " N"]:
+    """What the model says of every observation record, from the structure's outputs there."""
     place = program.observations.event
     own = jnp.asarray(program.events.row)[place]
     one_row = program.rows.occasion.shape[0] == 1
@@ -49,11 +55,11 @@ def _traced(
     names = model.structure.outputs
     y = SimpleNamespace(**{name: outputs[:, i] for i, name in enumerate(names)})
     found = jnp.zeros(place.shape, outputs.dtype)
-    for k, observed in enumerate(model.outputs):
-        if callable(observed.output):
-            value = _direct(observed.output, at, y)
+    for k, quantity in enumerate(model.outputs):
+        if callable(quantity.output):
+            value = _direct(quantity.output, at, y)
         else:
-            value = outputs[:, names.index(observed.output) if observed.output else 0]
+            value = outputs[:, names.index(quantity.output) if quantity.output else 0]
         found = (
             value if len(model.outputs) == 1 else jnp.where(program.observations.output == k, value, found)
         )

@@ -29,13 +29,14 @@ from dosetwin.twins.population_model import (
     Parameter,
     PopulationModel,
 )
-from dosetwin.twins.therapy import AlertRule, Bound, CovariateNeed, Drug, Quantity, Therapy
+from dosetwin.twins.therapy import AlertRule, Bound, Ceiling, CovariateNeed, Drug, Quantity, Therapy
 
 DAY_S = 86_400.0
 RATE_MG_H = 1000.0
 MAXIMUM_AUC24 = 700.0
 MAXIMUM_24H_MG = 6000.0
 GUIDELINE = "Rybak 2020, doi:10.1093/ajhp/zxaa036"
+KDIGO = "KDIGO 2012, acute kidney injury, doi:10.1038/kisup.2012.1"
 
 
 def creatinine_clearance_mL_min(c: Covariates) -> Values:
@@ -75,14 +76,31 @@ DRIFT = Drift(time_h=96.0)
 """Four days, steps of a day: our assumption, the length of an acute change of kidney function."""
 ADDITIVE_MG_L, PROPORTIONAL = 1.1, 0.12
 """Of a level with a known time (docs/models/vancomycin.md); Goti's 3.4 mg/L, 22.7 % hold the drift, too."""
+CENTRAL_L, EXCHANGE_L_H, EXCHANGE_SD = 43.0, 4.3, 0.55
+"""V1 of 70 kg and Q2, and Q2's spread (SD of its logarithm): means of published models' logarithms.
+
+Goti's levels are those of routine care, most of them troughs, which say little of the first hours. V1 in L/kg
+and Q2 in L/h: 0.834, 6.5 (Goti 2018); 0.414, 7.48 (Llopis-Salvia 2006,
+doi:10.1111/j.1365-2710.2006.00762.x); 0.675, 2.28 (Thomson 2009, doi:10.1093/jac/dkp085); 0.613, 3.22 (Colin
+2019, doi:10.1007/s40262-018-0727-5).
+"""
+
+
+def _at_the_bedside(p: Parameter) -> Parameter:
+    if p.name == "CL":
+        return replace(p, occasion=LogNormal(DRIFT_SD**2))
+    if p.name == "V1":
+        return replace(p, typical=CENTRAL_L)
+    if p.name == "Q2":
+        return replace(p, typical=EXCHANGE_L_H, variability=LogNormal(EXCHANGE_SD**2))
+    return p
+
 
 BEDSIDE = replace(
     GOTI_2018,
-    parameters=tuple(
-        replace(p, occasion=LogNormal(DRIFT_SD**2)) if p.name == "CL" else p for p in GOTI_2018.parameters
-    ),
+    parameters=tuple(_at_the_bedside(p) for p in GOTI_2018.parameters),
     observed=Observed("vancomycin", "mg/L", error=Combined(ADDITIVE_MG_L, PROPORTIONAL)),
-    source=f"{GOTI_2018.source}; drift and residual error of a bedside level: our assumption",
+    source=f"{GOTI_2018.source}; V1 and Q2 of four models, drift and residual error: our assumption",
     origin=None,
 )
 
@@ -166,6 +184,17 @@ def make_bank(capacity: int, seed: int) -> HistoryBank:
     )
 
 
+_OF_DIALYSIS = "our assumption: patients on dialysis, whose creatinine says little of clearance"
+CLINICIAN = MappingProxyType(
+    {
+        "contraindicated_above@creatinine": Ceiling(Bound(20, "mg/dL", _OF_DIALYSIS), 7 * DAY_S),
+        "minimum_interval": Ceiling(
+            Bound(3600, "s", "our assumption: an extra dose that a clinician asks for"), DAY_S
+        ),
+    }
+)
+"""How far a clinician may move limits for a time; nobody moves those on amounts, rate and exposure."""
+
 therapy = Therapy(
     id="vancomycin",
     title="Vancomycin, AUC-guided, in hospitalised adults",
@@ -186,6 +215,9 @@ therapy = Therapy(
             2 * 3600, "s", "our choice: so close, it is one order sent twice; a regimen keeps its doses apart"
         ),
         "maximum_auc24": Bound(MAXIMUM_AUC24, "mg.h/L", f"{GUIDELINE}: kidney injury rises above 650-700"),
+        "contraindicated_above@creatinine": Bound(
+            10, "mg/dL", f"{KDIGO}: its last stage begins at 4; a person decides from 10 on (our choice)"
+        ),
     },
     sensor="sparse",
     decision_interval_s=12 * 3600,
@@ -196,6 +228,7 @@ therapy = Therapy(
     make_bank=make_bank,
     source=GOTI_2018.source,
     guarded="vancomycin",
+    ceilings=MappingProxyType({"clinician": CLINICIAN}),
     alerts=(
         AlertRule(
             "low_attainment",
