@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from dosetwin.twins import ClosedLoop, Patient
 from dosetwin.twins.bank import Appraisal
 from dosetwin.twins.estimators.history_bank import HistoryBank
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.regimen_aims import Aim, Exposure, judge
+from dosetwin.twins.policies.regimen_levels import LEVEL_COST
 from dosetwin.twins.policies.regimen_plans import Plan
 from dosetwin.twins.policies.regimen_schedule import (
     Regimen,
@@ -159,6 +162,7 @@ def test_first_doses_are_whole_regimens_from_covariates_alone(first: tuple[Histo
     assert (found.evidence["auc24_sd_expected"] < found.evidence["auc24_sd_now"]).all()
     assert "mg.h/L" in found.reasons[0]
     assert "L/h" in found.would_change[0]
+    assert np.isfinite(found.evidence["next_sample_h"]).all(), "the first level, whatever its worth"
 
 
 def test_a_first_dose_agrees_with_a_monte_carlo_by_hand(first: tuple[HistoryBank, Appraisal]) -> None:
@@ -226,6 +230,9 @@ def test_a_patient_on_target_is_kept_and_an_overdosed_one_is_cut(treated: Apprai
     assert not treated.feasible[1, 0], "going on at 4 g a day is no option"
     assert treated.risks["auc24_above"][1, 0] > 0.9
     assert treated.evidence["auc24_sd_now"][0] < 80.0
+    dear = treated.evidence["next_sample_worth"] < LEVEL_COST
+    assert dear[0], "twelve levels have said it"
+    assert (np.isnan(treated.evidence["next_sample_h"]) == dear).all()
 
 
 def test_exposure_is_the_integral_of_the_concentration(treated: Appraisal) -> None:
@@ -248,6 +255,17 @@ def test_an_extra_dose_waits_and_a_dose_that_was_missed_is_ordered_again() -> No
     assert not found.feasible[1, 0], "the dose of 48 h was not given: what the pump does next is not known"
     assert found.orders[1][found.best[1]], "so the regimen is ordered again"
     assert np.isnan(found.evidence["attainment_keep"][1])
+
+
+def test_kidneys_that_failed_are_left_to_a_person() -> None:
+    loop = ClosedLoop(
+        "vancomycin", Patient(age_years=60, weight_kg=70, sex="female", creatinine_mg_dL=11.0), seed=0
+    )
+    decision = loop.decide(at=datetime(2026, 3, 1, tzinfo=UTC))
+    assert (decision.outcome, decision.orders) == ("refused", ())
+    assert {refusal.limit for refusal in decision.refusals} >= {"contraindicated_above@creatinine"}
+    ceiling = therapy.ceilings["clinician"]["contraindicated_above@creatinine"]
+    assert ceiling.loosest.value > therapy.limits["contraindicated_above@creatinine"].value
 
 
 def test_policy_targets_have_the_therapys_values() -> None:
