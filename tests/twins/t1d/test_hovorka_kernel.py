@@ -33,6 +33,9 @@ def published(_t: object, state: jax.Array, args: tuple[jax.Array, jax.Array]) -
     F01c = jnp.where(G >= 4.5, 0.0097, 0.0097 * G / 4.5)
     FR = jnp.where(G >= 9.0, 0.003 * (G - 9.0) * 0.16, 0.0)
     UG = AG * D2 / tG * 1000.0 / 180.16
+    # ours: uptake saturates, and glucose answers itself (`hovorka`)
+    moved = x1 * Q1 * (1.8 + 0.16 * 7.2) / (1.8 + Q1)
+    effectiveness = 0.005 * (Q1 - 0.16 * 7.2)
     return jnp.stack(
         [
             u - S1 / tI,
@@ -43,8 +46,8 @@ def published(_t: object, state: jax.Array, args: tuple[jax.Array, jax.Array]) -
             ka3 * SIE * I - ka3 * x3,
             -D1 / tG,
             (D1 - D2) / tG,
-            -F01c - x1 * Q1 + 0.066 * Q2 - FR + UG + EGP0 * jnp.maximum(1.0 - x3, 0.0),
-            x1 * Q1 - (0.066 + x2) * Q2,
+            -F01c - moved + 0.066 * Q2 - FR + UG + EGP0 * jnp.maximum(1.0 - x3, 0.0) - effectiveness,
+            moved - (0.066 + x2) * Q2,
         ]
     )
 
@@ -94,7 +97,8 @@ def resting(u: float, G: float, p: Values) -> Values:
     I = u / (0.138 * 0.12)  # noqa: E741
     x1, x2, x3 = p[0] * I, p[1] * I, p[2] * I
     Q1 = G * 0.16
-    return np.array([u * p[4], u * p[4], I, x1, x2, x3, 0.0, 0.0, Q1, x1 * Q1 / (0.066 + x2)])
+    eased = x1 * (1.8 + 0.16 * 7.2) / (1.8 + Q1)
+    return np.array([u * p[4], u * p[4], I, x1, x2, x3, 0.0, 0.0, Q1, eased * Q1 / (0.066 + x2)])
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def advance(
     h = h._replace(e=hypotheses.moved(h.e, along, steps.h_min, steps.u))
     g = hypotheses.seen(h.e, along)
     first = hypotheses.single(h, steps.meal_mean, steps.minute)
-    learning = 1.0 - 0.5 * first.probability.sum(0)
+    learning = jnp.maximum(1.0 - 2.0 * first.probability.sum(0), 0.0)
     x, mean, sd, what = update_with_gain(x, steps.reading, steps.censored, learning)
     counts = jnp.isfinite(steps.reading) & (steps.censored == 0)
     h = hypotheses.taken_in(

@@ -132,7 +132,9 @@ def moved(
     x1, x2, x3 = (S_j * y_j for S_j, y_j in zip(m.S, m.y, strict=True))
     dx1, dx2, dx3 = m.S[0] * y[0] + x1 * ln_SIT, m.S[1] * y[1] + x2 * ln_SID, m.S[2] * y[2] + x3 * ln_SIE
     produced = jnp.where(x3 < 1.0, m.EGP0, 0.0) * ((1.0 - x3) * ln_EGP0 - dx3)
-    moves = dx1 * m.Q1
+    eased = hovorka.saturation(m.Q1)
+    moves = dx1 * eased * m.Q1
+    x1 = x1 * eased * hovorka.SATURATION / (hovorka.SATURATION + m.Q1)
     supply = m.A_G * MMOL_PER_G * absorbed / hh + 0.5 * (rows[row.FLUX] + flux) + produced - moves
     supply2 = moves - dx2 * m.Q2
 
@@ -143,7 +145,7 @@ def moved(
         hovorka.F_01 / (hovorka.CNS_SATURATION * hovorka.V_G),
         jnp.where(high, hovorka.RENAL_CLEARANCE, 0.0),
     )
-    p = 1.0 + g * (x1 + slope)
+    p = 1.0 + g * (x1 + slope + hovorka.GLUCOSE_EFFECTIVENESS)
     q = 1.0 + g * (hovorka.K_12 + x2)
     k = g * hovorka.K_12
     r1, r2 = rows[row.Q1] + g * supply, rows[row.Q2] + g * supply2

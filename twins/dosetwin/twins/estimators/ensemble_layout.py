@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dosetwin.twins.models import hovorka
 
-MEMBERS: Final = 32
+MEMBERS: Final = 64
 
 S1, S2, PLASMA, Y1, Y2, Y3, D1, D2, Q1, Q2, C, FLUX, BIAS, SITE, D0 = range(15)
 """States: insulin chain (mU/kg, mU/kg, mU/L, 3 x mU/L), gut (g/kg x 2), glucose (mmol/kg x 2), interstitial
@@ -80,7 +80,7 @@ class Family(NamedTuple):
 
 
 FAMILIES: Final = (
-    Family("meal", 8, 10.0, 40.0, 3.0),
+    Family("meal", 8, 10.0, 40.0, 8.0),
     Family("exercise", 2, 30.0, 0.006, 0.3),
     Family("compression_low", 4, 5.0, 3.0, 0.5),
     Family("site_failure", 2, 60.0, 0.5, 0.1),
@@ -145,7 +145,7 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
     LN_EGP0: (float(np.log(1.1 * hovorka.F_01)), float(np.log(0.040))),
     LN_TI: (float(np.log(T_MAX_I_RANGE_MIN[0])), float(np.log(T_MAX_I_RANGE_MIN[1]))),
     LN_TG: (float(np.log(15.0)), float(np.log(120.0))),
-    LN_AG: (float(np.log(0.4)), float(np.log(1.4))),
+    LN_AG: (float(np.log(0.3)), float(np.log(1.4))),
     LN_KA: _around(0.0, 1.5),
     DAY_C1: (-0.6, 0.6),
     DAY_S1: (-0.6, 0.6),
@@ -156,7 +156,7 @@ LOWER = _rows({row: low for row, (low, _) in _BOUNDS.items()}, -np.inf)
 UPPER = _rows({row: high for row, (_, high) in _BOUNDS.items()}, np.inf)
 
 KNOWN: Final = (S1, S2, PLASMA, Y1, Y2, Y3, SITE)
-GAIN = _rows({**dict.fromkeys(KNOWN, 0.0), **dict.fromkeys(PARAMETER_ROWS, 0.12)}, 1.0)
+GAIN = _rows({**dict.fromkeys(KNOWN, 0.0), **dict.fromkeys(PARAMETER_ROWS, 0.2)}, 1.0)
 """Share of the ensemble's gain that a row takes. Insulin is known from what was delivered: correlations with
 it from 32 members are chance, so it is left alone. Parameters take an eighth, against chance
 correlations too; with the relaxation below, this is the pair of values at which prediction intervals cover

@@ -9,10 +9,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 LOW, VERY_LOW, HIGH = 70.0, 54.0, 250.0
 """mg/dL: level 1 and 2 hypoglycaemia and level 2 hyperglycaemia (ADA Standards of Care, section 6)."""
-LOW_WEIGHT = 1.5
-"""Weight of the low side of the risk function over the high side, on top of its own steepness there. Our
-assumption, chosen with the bounds below on development patients: docs/closed-loop.md."""
-RISK_BELOW_70, RISK_BELOW_54 = 0.10, 0.03
+ZONE = 1.1
+"""Glucose from the risk function's zero (112.5 mg/dL) to this many times it costs nothing, and what is higher
+as much as if it were lower by this factor: where nothing is at stake no insulin is given for it (zone
+control: Gondhalekar 2016, Automatica 71:237). Our assumption."""
+LOW_WEIGHT, HIGH_WEIGHT = 3.0, 1.5
+"""Weights of the low and the high side of the risk function, on top of its own steepness on the low side. Our
+assumption; these, the zone and the bounds below were chosen on development patients: docs/closed-loop.md."""
+RISK_BELOW_70, RISK_BELOW_54 = 0.15, 0.03
 """Chance constraints: how probable a candidate may make it to be ever below 70, 54 mg/dL within 5 h, where
 30 min without insulin leave less. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
 SOFT_MG_DL = 3.0
@@ -22,17 +26,22 @@ CERTAIN = 0.5
 
 
 def risk(log_glucose: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Blood glucose risk 10 f^2, f = 1.509 (ln(G)^1.084 - 5.381), G in mg/dL, low side times LOW_WEIGHT.
+    """Blood glucose risk 10 f^2, f = 1.509 (ln(G)^1.084 - 5.381), G in mg/dL, each side with its weight.
+
+    Above the function's zero G counts as G / ZONE, but no lower than the zero.
 
     Kovatchev et al. 1997, Diabetes Care 20:1655; used for in-silico cohorts by Magni et al. 2007, J Diabetes
     Sci Technol 1:804. ln(G)^1.084 is taken by its quadratic in ln G over 20-600 mg/dL (error of f below
     0.002).
     """
     a, b, c = _POWER
+    eased = jnp.maximum(log_glucose - np.float32(np.log(ZONE)), _CENTRE)
+    log_glucose = jnp.where(log_glucose > _CENTRE, eased, log_glucose)
     f = 1.509 * ((a * log_glucose + b) * log_glucose + c - 5.381)
-    return 10.0 * f * f * jnp.where(f < 0.0, LOW_WEIGHT, 1.0)
+    return 10.0 * f * f * jnp.where(f < 0.0, LOW_WEIGHT, HIGH_WEIGHT)
 
 
+_CENTRE = np.float32(np.log(112.5))
 _GRID = np.linspace(np.log(20.0), np.log(600.0), 200)
 _POWER = tuple(float(c) for c in np.polyfit(_GRID, _GRID**1.084, 2))
 

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from dosetwin.twins.policies.insulin_scores import RISK_BELOW_54, RISK_BELOW_70
 
-GOAL_MG_DL = 100.0
+GOAL_MG_DL = 110.0
 """Glucose that corrections aim at (Loop and oref0 default to 100-115)."""
 FLOOR_MG_DL = 60.0
 """Where the therapy's supervisor suspends (limit `suspend_predicted_below`)."""

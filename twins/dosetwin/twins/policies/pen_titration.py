@@ -2,7 +2,8 @@
 
 Without food and at a constant insulin level I the glucose model stands still at G where
 
-    EGP_0 max(1 - S_IE I, 0) = F_01 + x1 Q1 k_part,  k_part = 1 - k12 / (k12 + x2),  x_j = S_j I,  Q1 = V_G G
+    EGP_0 max(1 - S_IE I, 0) = F_01 + S_GZ V_G (G - G_r) + x1 Q1 k_part,  k_part = 1 - k12 / (k12 + x2),
+    x_1 = S_IT I (K_Q + V_G G_r) / (K_Q + Q1),  x_2 = S_ID I,  Q1 = V_G G
 
 (Hovorka 2004, equations 1-3 with both derivatives 0). Its left side falls and its right side rises with I, so
 that one I solves it for each member; the dose is 24 h of the infusion that keeps it. Of the members the 35 %
@@ -33,12 +34,14 @@ def basal_need_U_per_h(ensemble: Floats, weight_kg: float) -> Floats:
     """The infusion that holds FASTING_MG_DL, of each member of `ensemble` [rows, members]."""
     x = np.asarray(ensemble, np.float64)
     S_IT, S_ID, S_IE, EGP0 = (np.exp(x[k]) for k in (row.LN_SIT, row.LN_SID, row.LN_SIE, row.LN_EGP0))
-    Q1 = FASTING_MG_DL / hovorka.MG_DL_PER_MMOL_L * hovorka.V_G
+    Q1 = np.asarray(FASTING_MG_DL / hovorka.MG_DL_PER_MMOL_L * hovorka.V_G)
+    lost = float(hovorka.losses(np.asarray(FASTING_MG_DL / hovorka.MG_DL_PER_MMOL_L)))
     low, high = np.zeros(x.shape[1]), np.full(x.shape[1], HIGHEST_LEVEL_MU_PER_L)
     for _ in range(HALVINGS):
         level = 0.5 * (low + high)
         k_part = 1.0 - hovorka.K_12 / (hovorka.K_12 + S_ID * level)
-        net = EGP0 * np.maximum(1.0 - S_IE * level, 0.0) - hovorka.F_01 - S_IT * level * Q1 * k_part
+        taken = hovorka.saturation(Q1) * S_IT * level * Q1 * k_part
+        net = EGP0 * np.maximum(1.0 - S_IE * level, 0.0) - lost - taken
         low, high = np.where(net > 0.0, level, low), np.where(net > 0.0, high, level)
     return np.asarray(0.5 * (low + high) * K_E * V_I * weight_kg * 60.0 / 1000.0)
 
