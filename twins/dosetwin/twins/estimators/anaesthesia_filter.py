@@ -1,25 +1,29 @@
 """One round of the anaesthesia twins' ensemble filter: propagate to a time, take in what was read then.
 
-The index is the response surface of the effect sites behind three equal lags (an Erlang delay of mean TAU, as
-monitors average over 15-30 s and lag behind), plus what a noxious stimulus S, weakened by the opioid, adds to
-it, plus a persisting and a white error:
+The index is the response surface of the effect sites under what a noxious stimulus, weakened by the opioid,
+asks for more, s = (S + SL) w(R_E), behind three equal lags (an Erlang delay of mean TAU, as monitors
+average over 15-30 s and lag behind), plus a persisting and a white error:
 
-    reading = B3 + (S + SL) w(R_E) + NB + white.
+    reading = B3 + NB + white.
 
-S is an unknown input with a sparse prior: it fades, wanders a little, and jumps; so does SL, the level that
-surgery holds, but slower and less. Whether a reading speaks for a jump, for an artefact (diathermy, muscle)
-or for neither is a question of three densities of the innovation z of variance V:
+S is an unknown input with a sparse prior: it fades, wanders a little, and jumps; so does SL, what surgery
+holds and what the surface is wrong by, but slower: no steady error is left. Whether a reading speaks for a
+jump, for an artefact (diathermy, muscle) or for neither is a question of three densities of the innovation
+z of variance V:
 
     p_0 N(z; 0, V),  p_J N(z; 0, V + J^2),  p_A / 100,    p_J = 1 - exp(-hazard x time since the last round)
 
-and S is given the variance J^2 times the posterior probability of a jump before the update, which trusts the
-reading as far as it is no artefact (moment matching of the mixture, as in the generalised pseudo-Bayes filter
-of first order; Bar-Shalom, Li & Kirubarajan 2001, section 11.6). What was announced makes a jump likely
-before it is seen.
+and S is given the variance of a jump times its posterior probability before the update, which trusts the
+reading as far as it is no artefact (moment matching of the mixture, as in the generalised pseudo-Bayes
+filter of first order; Bar-Shalom, Li & Kirubarajan 2001, section 11.6). A jump that is seen happened about
+one lag ago, so that the lags have moved with it by `ARRIVED`. What was announced makes a jump likely before
+it is seen.
 
 The update is the deterministic square root of Whitaker & Hamill 2002
-(doi:10.1175/1520-0493(2002)130<1913:EDAWPO>2.0.CO;2), one scalar reading after the other, innovations bounded
-at `HUBER` standard deviations. Arrays are [row, member, patient].
+(doi:10.1175/1520-0493(2002)130<1913:EDAWPO>2.0.CO;2), one scalar reading after the other, innovations
+bounded at `HUBER` standard deviations. The gain of a row is shrunk where its correlation with the reading
+is no larger than chance makes it among so few members, rho^2 / (rho^2 + k (1 - rho^2)^2 / (M - 1)), after
+Anderson 2012, doi:10.1175/MWR-D-11-00013.1. Arrays are [row, member, patient].
 """
 
 from __future__ import annotations
@@ -38,6 +42,14 @@ from dosetwin.twins.models import anaesthesia_response as response
 from dosetwin.twins.models import effect_site_kinetics as kinetics
 
 HUBER = 3.0
+SPURIOUS = 2.0
+"""The k of the shrunken gain."""
+ANNOUNCED = 0.8
+"""Mean size of an announced stimulus of intensity 1, before the opioid."""
+ARRIVED = (1.0, 0.85, 0.6)
+"""Share of a jump that has reached each of the three lags when it is seen."""
+JUMP_POINTS = 14.0
+"""What a jump does to the index, in points. All of these are our assumption."""
 _ARTEFACT_DENSITY = 1.0 / 100.0
 _DRIFTING = tuple(row.DRIFT_PER_SQRT_HOUR)
 _NOISE_ROWS = (row.S, row.SL, row.NB, row.DM, row.DH, *_DRIFTING)
@@ -92,8 +104,8 @@ def of_both_drugs(x: Ensemble) -> tuple[kinetics.Kinetics, kinetics.RateConstant
     return state, kinetics.rate_constants(*(jnp.exp(x[rows]) for rows in _OF_BOTH))
 
 
-def unstimulated_index(x: Ensemble, propofol: Members, remifentanil: Members) -> Members:
-    """The index that effect-site concentrations make, before the monitor's delay."""
+def index_of(x: Ensemble, propofol: Members, remifentanil: Members, felt: Members | float) -> Members:
+    """The index that effect-site concentrations and a stimulus make, before the monitor's delay."""
     return response.index(
         propofol,
         remifentanil,
@@ -102,11 +114,12 @@ def unstimulated_index(x: Ensemble, propofol: Members, remifentanil: Members) ->
         jnp.exp(x[row.ALPHA]),
         jnp.exp(x[row.GAMMA]),
         x[row.E0],
+        felt,
     )
 
 
 def felt(x: Ensemble) -> Members:
-    """What the stimulus adds to the index, in points, past the opioid."""
+    """What of the stimulus gets past the opioid, as the logarithm of the concentrations it takes more."""
     return (x[row.S] + x[row.SL]) * response.weakening(x[row.RE], jnp.exp(x[row.C50S]))
 
 
@@ -118,7 +131,7 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
     rate = jnp.stack([ask.propofol, ask.remifentanil])[:, None]
     state = kinetics.advance(kinetics.after_bolus(state, bolus, k), rate, h, k)
     propofol, remifentanil = (kinetics.Kinetics(*(part[which] for part in state)) for which in range(2))
-    drive = unstimulated_index(x, 0.5 * (x[row.PE] + propofol.E), 0.5 * (x[row.RE] + remifentanil.E))
+    drive = index_of(x, 0.5 * (x[row.PE] + propofol.E), 0.5 * (x[row.RE] + remifentanil.E), felt(x))
     # three equal lags under a constant drive, exactly: y = h / (TAU / 3)
     y = 3.0 * h / jnp.exp(x[row.TAU])
     keep = jnp.exp(-y)
@@ -150,9 +163,9 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
 
 
 def announced(x: Ensemble, stimulus: PerPatient, key: UInt32[Array, " patients"]) -> Ensemble:
-    """Three members in four feel a stimulus of 14 points (exponential) times its strength: our assumption."""
+    """Three members in four feel a stimulus of `ANNOUNCED` (exponential) times its intensity: ours."""
     noise = _noise(key, (row.A, row.B), x.shape[1])
-    size = row.JUMP_SD * -jnp.log(jnp.clip(jax.scipy.stats.norm.cdf(noise[0]), 0.02, 0.98))
+    size = ANNOUNCED * -jnp.log(jnp.clip(jax.scipy.stats.norm.cdf(noise[0]), 0.02, 0.98))
     jumped = jnp.where(jax.scipy.stats.norm.cdf(noise[1]) < 0.75, size, 0.0) * stimulus
     return x.at[row.S].set(jnp.maximum(x[row.S], jnp.where(stimulus > 0.0, jumped, -jnp.inf)))
 
@@ -162,18 +175,18 @@ def predicted_pressure(x: Ensemble) -> Members:
     left = circulation.pressure_factor(
         x[row.PM], x[row.RM], *(jnp.exp(x[r]) for r in (row.KP, row.KR, row.EP, row.ER))
     )
-    return left * jnp.exp(x[row.MAP0] + x[row.DM] + 0.01 * x[row.A] * felt(x))
+    return left * jnp.exp(x[row.MAP0] + x[row.DM] + x[row.A] * jnp.maximum(felt(x), 0.0))
 
 
 def predicted_heart_rate(x: Ensemble) -> Members:
     """Heart rate of every member, /min."""
     left = circulation.heart_rate_factor(x[row.RM], jnp.exp(x[row.KR]), jnp.exp(x[row.FR]))
-    return left * jnp.exp(x[row.HR0] + x[row.DH] + 0.01 * x[row.B] * felt(x))
+    return left * jnp.exp(x[row.HR0] + x[row.DH] + x[row.B] * jnp.maximum(felt(x), 0.0))
 
 
 def predicted_index(x: Ensemble) -> Members:
     """What the monitor would show for each member, without white noise."""
-    return x[row.B3] + felt(x) + x[row.NB]
+    return x[row.B3] + x[row.NB]
 
 
 class Expected(NamedTuple):
@@ -210,7 +223,11 @@ def _updated(
     certainty = jnp.where(jnp.isfinite(reading), certainty / pull, 0.0)
     share = spread / variance
     beta = (1.0 - jnp.sqrt(jnp.maximum(1.0 - certainty * share, 0.0))) / jnp.maximum(share, 1e-12)
-    gain = ((x - x.mean(1, keepdims=True)) * dh).sum(1) / ((members - 1) * variance) * gains[:, None]
+    dx = x - x.mean(1, keepdims=True)
+    covariance = (dx * dh).sum(1) / (members - 1)
+    rho2 = covariance**2 / jnp.maximum((dx * dx).sum(1) / (members - 1) * spread, 1e-12)
+    sure = rho2 / (rho2 + SPURIOUS * (1.0 - rho2) ** 2 / (members - 1) + 1e-9)
+    gain = covariance / variance * gains[:, None] * sure
     keep = (1.0 - row.RELAXATION)[:, None, None]
     return _bounded(x + gain[:, None, :] * (certainty * z - keep * (beta * dh)))
 
@@ -235,14 +252,19 @@ def update(x: Ensemble, ask: Round) -> tuple[Ensemble, Expected]:
     z = jnp.where(read, ask.bis - bis, 0.0)
     jump = 1.0 - jnp.exp(-row.JUMPS_PER_MIN * jnp.clip(ask.since_min, 0.0, 5.0))
     calm = _density(z, bis_sd**2) * (1.0 - jump - row.ARTEFACT_PROBABILITY)
-    jumped = _density(z, bis_sd**2 + row.JUMP_SD**2) * jump
+    jumped = _density(z, bis_sd**2 + JUMP_POINTS**2) * jump
     artefact = _ARTEFACT_DENSITY * row.ARTEFACT_PROBABILITY
     total = calm + jumped + artefact
     xi = _noise(ask.key, (row.C50S, row.E0), members)
     xi = (xi - xi.mean(1, keepdims=True)) * jnp.where(read, jnp.sqrt(jumped / total), 0.0)
     through = response.weakening(x[row.RE], jnp.exp(x[row.C50S])).mean(0)
+    before = index_of(x, x[row.PE], x[row.RE], felt(x))
     x = x.at[row.S].add(row.JUMP_SD * xi[0] / through)
     x = x.at[row.SL].add(row.LEVEL_JUMP_SD * xi[1] / through)
+    x = _bounded(x)
+    rise = index_of(x, x[row.PE], x[row.RE], felt(x)) - before
+    for r, part in zip((row.B1, row.B2, row.B3), ARRIVED, strict=True):
+        x = x.at[r].add(part * rise)
     one = jnp.ones_like(z)
     x = _updated(x, predicted_index(x), ask.bis, row.INDEX_WHITE_SD, row.GAIN_INDEX, 1.0 - artefact / total)
     x = _updated(x, predicted_pressure(x), ask.pressure, row.PRESSURE_WHITE_SD, row.GAIN_PRESSURE, one)

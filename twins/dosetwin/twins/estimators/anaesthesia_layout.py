@@ -20,8 +20,8 @@ R1, R2, R3, RE, RM = range(5, 10)
 B1, B2, B3 = range(10, 13)
 """The index on its way through the monitor (`anaesthesia_filter`)."""
 S, SL, NB, DM, DH = range(13, 18)
-"""Noxious stimulus that comes and goes, and the level that surgery holds (index points without opioid);
-persisting error of the index, slow log-drift of MAP and HR."""
+"""Noxious stimulus that comes and goes, and the level that surgery holds (log of the factor by which more
+drug is needed, without opioid); persisting error of the index, slow log-drift of MAP and HR."""
 CLP, V1P, V2P, V3P, Q2P, Q3P, KEP, KMP = range(18, 26)
 CLR, V1R, V2R, V3R, Q2R, Q3R, KER, KMR = range(26, 34)
 """Logarithms of the kinetics of propofol and remifentanil (L/min, L, 1/min)."""
@@ -33,19 +33,19 @@ MAP0, EP, KP, ER, KR = range(40, 45)
 HR0, FR = range(45, 47)
 """Logarithms of awake pressure and heart rate, and of what the drugs do to them."""
 A, B = 47, 48
-"""Relative rise of MAP and of HR, in %, for each index point of a stimulus (not logarithms)."""
+"""Logarithmic rise of MAP and of HR for each unit of stimulus past the opioid (not logarithms themselves)."""
 C50S: Final = 49
 """Logarithm of the remifentanil that lets half of a stimulus through."""
 ROWS: Final = 50
 SIZE: Final = ROWS * MEMBERS
 FIRST_PARAMETER: Final = CLP
 
-STIMULUS_TIME_MIN, STIMULUS_SD = 4.0, 3.0
+STIMULUS_TIME_MIN, STIMULUS_SD = 8.0, 0.4
 """A stimulus fades with this time constant; between jumps it wanders with this standard deviation."""
-LEVEL_TIME_MIN, LEVEL_SD = 20.0, 9.0
+LEVEL_TIME_MIN, LEVEL_SD = 60.0, 0.8
 """The same of the level that surgery holds."""
-JUMP_SD, LEVEL_JUMP_SD, JUMPS_PER_MIN = 14.0, 8.0, 1.0 / 8.0
-"""Sizes (index points) and hazard of a jump of both that nobody announced."""
+JUMP_SD, LEVEL_JUMP_SD, JUMPS_PER_MIN = 0.35, 0.2, 1.0 / 8.0
+"""Sizes (past the opioid) and hazard of a jump of both that nobody announced."""
 INDEX_ERROR_SD, INDEX_ERROR_TIME_MIN, INDEX_WHITE_SD = 3.0, 0.5, 2.5
 ARTEFACT_PROBABILITY = 0.005
 PRESSURE_DRIFT_SD, HEART_RATE_DRIFT_SD, CIRCULATION_DRIFT_TIME_MIN = 0.07, 0.07, 15.0
@@ -78,8 +78,8 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
     **dict.fromkeys((P1, P2, P3, PE, PM), (0.0, 60.0)),
     **dict.fromkeys((R1, R2, R3, RE, RM), (0.0, 300.0)),
     **dict.fromkeys((B1, B2, B3), (0.0, 100.0)),
-    S: (-25.0, 70.0),
-    SL: (-20.0, 40.0),
+    S: (-3.0, 6.0),
+    SL: (-3.0, 6.0),
     NB: (-15.0, 15.0),
     DM: (-0.4, 0.4),
     DH: (-0.4, 0.4),
@@ -112,14 +112,14 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
     KR: _log(1.0, 20.0),
     HR0: _log(38.0, 130.0),
     FR: _log(0.05, 0.7),
-    A: (0.0, 3.0),
-    B: (0.0, 3.0),
+    A: (0.0, 1.2),
+    B: (0.0, 1.2),
     C50S: _log(0.5, 30.0),
 }
 LOWER = _rows({row: low for row, (low, _) in _BOUNDS.items()}, -np.inf)
 UPPER = _rows({row: high for row, (_, high) in _BOUNDS.items()}, np.inf)
 
-_INDEX = (*range(P1, P3 + 1), PE, PM, RE, B1, B2, B3, S, SL, NB)
+_INDEX = (*range(P1, P3 + 1), PE, PM, B1, B2, B3, S, SL, NB)
 _INDEX_PARAMETERS = (CLP, V1P, V2P, V3P, Q2P, Q3P, KEP, C50P, C50R, ALPHA, GAMMA, TAU, E0)
 _PRESSURE_PARAMETERS = (MAP0, EP, KP, ER, KR, KMP, KMR, A)
 _HEART_RATE_PARAMETERS = (HR0, FR, KMR, B)

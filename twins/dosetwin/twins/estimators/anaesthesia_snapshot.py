@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dosetwin.platform.errors import SnapshotError
+from dosetwin.twins.estimators.checked_snapshot import decoded
 from dosetwin.twins.events import TwinEvent
 
 
@@ -48,17 +48,4 @@ def decode(payload: bytes, *, therapy: str, model_version: str, seed: int) -> Sn
 
     Raises SnapshotError where it is not one, or is of another therapy, model version or seed.
     """
-    try:
-        snapshot = _decoder.decode(payload)
-    except msgspec.MsgspecError as error:
-        raise SnapshotError(
-            f"not a snapshot of {therapy!r} twins: {error}", remedy="rebuild the twins from their history"
-        ) from error
-    found = (snapshot.therapy, snapshot.model_version, snapshot.seed)
-    expected = (therapy, model_version, seed)
-    if found != expected:
-        raise SnapshotError(
-            f"snapshot of (therapy, model version, seed) {found}; expected {expected}",
-            remedy="rebuild the twins from their history, or run the version that wrote the snapshot",
-        )
-    return snapshot
+    return decoded(_decoder, payload, therapy=therapy, model_version=model_version, seed=seed)

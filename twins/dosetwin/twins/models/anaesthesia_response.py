@@ -3,7 +3,10 @@
 Index (the response-surface form of Minto 2000, doi:10.1097/00000542-200006000-00002, with the term of Greco
 1995 for synergy, Pharmacol Rev 47:331):
 
-    U = p + r + alpha p r,   p = C_p / C50_p,  r = C_r / C50_r,     BIS = E0 / (1 + U^gamma)
+    U = p + r + alpha p r,   p = C_p / C50_p,  r = C_r / C50_r,     BIS = E0 / (1 + (U e^-s)^gamma)
+
+s is what arrives of a noxious stimulus: the logarithm of the factor by which more drug is needed (our form;
+the index stays within its range, and what is needed is read off at once).
 
 Bouillon 2004 (doi:10.1097/00000542-200406000-00006) found alpha = 0 for the index (additive), C50_p 4.47
 ug/mL, C50_r 19.3 ng/mL, gamma 1.43, E0 97.4, with coefficients of variation of 18.2, 88.8 and 30.4 % of the
@@ -33,12 +36,19 @@ _TINY = 1e-6
 
 
 def index(
-    C_p: Values, C_r: Values, C50_p: Values, C50_r: Values, alpha: Values, gamma: Values, E0: Values
+    C_p: Values,
+    C_r: Values,
+    C50_p: Values,
+    C50_r: Values,
+    alpha: Values,
+    gamma: Values,
+    E0: Values,
+    felt: Values | float = 0.0,
 ) -> Values:
-    """The index without stimulation, 0 to E0, of effect-site concentrations (ug/mL, ng/mL)."""
+    """The index, 0 to E0, of effect-site concentrations (ug/mL, ng/mL) while `felt` of a stimulus arrives."""
     p, r = C_p / C50_p, C_r / C50_r
     U = p + r + alpha * p * r
-    return E0 / (1.0 + jnp.exp(gamma * jnp.log(U + _TINY)))
+    return E0 / (1.0 + jnp.exp(gamma * (jnp.log(U + _TINY) - felt)))
 
 
 def weakening(C_r: Values, C50: Values) -> Values:

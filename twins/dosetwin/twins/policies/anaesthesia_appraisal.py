@@ -205,8 +205,7 @@ def _in_batches(ensembles: npt.NDArray[np.float32], asked: FloatArray) -> horizo
 
 def _now(x: npt.NDArray[np.float32]) -> dict[str, FloatArray]:
     """[n, 3] median, 5 % and 95 % of the index as it is behind the monitor."""
-    through = 1.0 / (1.0 + x[:, row.RE] / np.exp(x[:, row.C50S]))
-    index = np.clip(x[:, row.B3] + (x[:, row.S] + x[:, row.SL]) * through, 0.0, 100.0)
+    index = np.clip(x[:, row.B3], 0.0, 100.0)
     return {"bis": _three(index)}
 
 

@@ -11,14 +11,14 @@ Propofol's targets are multiples of the concentration that would put the index o
 over members, with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it
 runs.
 
-The chance of an index below 30 is what a candidate risks if most of the stimulus ends now (`LASTING` of it
+The chance of an index below 30 is what a candidate risks if most of the stimulus ends now (`RELIEVED` of it
 and nine tenths of the level stay) and propofol is stopped after its first rate: what comes later can still be
 changed, and is in the cost.
 
 Cost of a candidate, less is better; means over members (and over times in the horizon), then again at
 equilibrium of the effect sites at the end of the horizon:
 
-    huber((BIS - goal)/10), 1.5 times that above the goal,
+    huber((BIS - goal)/10), `TOO_LIGHT` times that above the goal,
         + w_m (sigmoid((MAP_low + 2.5 - MAP)/2) + 0.3 softplus((MAP_low - 3 - MAP)/4))
         + w_h softplus((HR_low - HR)/3)
         + w_t (1 - P(tolerates laryngoscopy)) + w_d drug + w_u moves.
@@ -37,8 +37,8 @@ from jaxtyping import Array, Float
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_filter import (
     Ensemble,
+    index_of,
     of_both_drugs,
-    unstimulated_index,
 )
 from dosetwin.twins.models import anaesthesia_circulation as circulation
 from dosetwin.twins.models import anaesthesia_response as response
@@ -53,14 +53,16 @@ AT: Final = (1, 3, 5, 7, 9, 11, 13)
 AT_S: Final = tuple((k + 1) * STEP_MIN * 60.0 for k in AT)
 EARLY: Final = 5
 """The step at whose end a target is first to be met: two minutes."""
-PROPOFOL: Final = (0.0, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.6)
+PROPOFOL: Final = (0.0, 0.5, 0.65, 0.75, 0.85, 0.9, 1.0, 1.1, 1.2, 1.3, 1.6)
 REMIFENTANIL_NG_ML: Final = (0.0, 1.0, 2.0, 3.0, 4.5, 6.5, 2.5, 5.0)
 GENTLE: Final = 6
 """The first so many of these are reached in five minutes with one rate, the others in two."""
-LASTING: Final = 0.3
+LASTING: Final = 0.5
 """Share of a stimulus that equilibrium is judged with."""
-STIRRED: Final = 25.0
-"""Index points (without opioid) by which every other member is stirred at equilibrium: surgery goes on."""
+RELIEVED: Final = 0.3
+"""Share of it that is left where too deep an index is risked."""
+STIRRED: Final = 0.8
+"""Stimulus (before the opioid) by which every other member is stirred at equilibrium: surgery goes on."""
 TOO_LIGHT: Final = 1.5
 """What an index above the goal costs against one below it: awareness, and stimuli only ever raise it."""
 TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
@@ -212,9 +214,9 @@ def _needed(x: Ensemble, goal: PerPatient, C_r: Array) -> Array:
 
     The geometric mean over members.
     """
-    still = (0.5 * x[row.S] + x[row.SL]) * response.weakening(C_r[..., None, :], jnp.exp(x[row.C50S]))
-    aim = jnp.clip(goal - still, 20.0, x[row.E0] - 5.0)
-    U = jnp.exp(jnp.log(x[row.E0] / aim - 1.0) / jnp.exp(x[row.GAMMA]))
+    still = (x[row.S] + x[row.SL]) * response.weakening(C_r[..., None, :], jnp.exp(x[row.C50S]))
+    aim = jnp.minimum(goal, x[row.E0] - 5.0)
+    U = jnp.exp(jnp.log(x[row.E0] / aim - 1.0) / jnp.exp(x[row.GAMMA]) + still)
     r = C_r[..., None, :] / jnp.exp(x[row.C50R])
     p = jnp.maximum((U - r) / (1.0 + jnp.exp(x[row.ALPHA]) * r), 0.05)
     return jnp.exp((jnp.log(p) + x[row.C50P]).mean(-2))
@@ -237,12 +239,13 @@ def _effects(
 ) -> tuple[Array, Array, Array]:
     """Index, MAP and HR [..., members, patients] of concentrations, with a share of the stimulus left."""
     s = (x[row.S] * lasting + x[row.SL] + stirred) * response.weakening(R, jnp.exp(x[row.C50S]))
-    index = jnp.clip(unstimulated_index(x, P, R) + s, 0.0, 100.0)
+    index = index_of(x, P, R, s)
+    s = jnp.maximum(s, 0.0)
     left = circulation.pressure_factor(P_M, R_M, *(jnp.exp(x[r]) for r in (row.KP, row.KR, row.EP, row.ER)))
     drift = jnp.sqrt(lasting)
-    pressure = left * jnp.exp(x[row.MAP0] + x[row.DM] * drift + 0.01 * x[row.A] * s)
+    pressure = left * jnp.exp(x[row.MAP0] + x[row.DM] * drift + x[row.A] * s)
     heart = circulation.heart_rate_factor(R_M, jnp.exp(x[row.KR]), jnp.exp(x[row.FR]))
-    heart = heart * jnp.exp(x[row.HR0] + x[row.DH] * drift + 0.01 * x[row.B] * s)
+    heart = heart * jnp.exp(x[row.HR0] + x[row.DH] * drift + x[row.B] * s)
     return index, pressure, jnp.broadcast_to(heart, index.shape)
 
 
@@ -293,9 +296,7 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         )
         least = jnp.stack([index.min(1), pressure.min(1), heart.min(1)])
         mean = least.mean(2)
-        undone = (
-            unstimulated_index(x, of_p.stopped, R) + (LASTING * x[row.S] + 0.9 * x[row.SL]) * through
-        ).min(1)
+        undone = index_of(x, of_p.stopped, R, (RELIEVED * x[row.S] + 0.9 * x[row.SL]) * through).min(1)
         lowest = mean - 1.645 * least.std(2)
         return (
             terms,

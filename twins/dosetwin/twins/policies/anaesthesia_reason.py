@@ -45,8 +45,8 @@ def reasons(best: npt.NDArray[np.integer], said: Said, feasible: npt.NDArray[np.
             f"{s.index_now:.0f}, expected {s.index_end:.0f} and mean pressure {s.pressure_end:.0f} mm[Hg] "
             f"in 5 min, {s.below_30:.0%} chance of an index below 30"
         )
-        if s.stimulus >= 3.0:
-            text += f"; a stimulus holds the index up by {s.stimulus:.0f}"
+        if s.stimulus >= 0.1:
+            text += f"; stimulation asks for {np.expm1(s.stimulus):.0%} more drug"
         if s.blind_s == float("inf"):
             text += "; the index was never read, so no propofol is given"
         elif s.blind_s > 0.0:
