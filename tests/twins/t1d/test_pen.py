@@ -61,8 +61,10 @@ def test_the_basal_need_is_where_the_model_stands_still(bank: PenBank) -> None:
 
         def net(level: float, v: tuple[float, ...] = (s_t, s_d, s_e, egp, q1)) -> float:
             t, d, e, production, q = v
-            q2 = t * level * q / (0.066 + d * level)
-            return production * max(1 - e * level, 0) - 0.0097 - t * level * q + 0.066 * q2
+            moved = t * level * q * (1.8 + 0.16 * 7.2) / (1.8 + q)
+            q2 = moved / (0.066 + d * level)
+            itself = 0.005 * (q - 0.16 * 7.2)
+            return production * max(1 - e * level, 0) - 0.0097 - itself - moved + 0.066 * q2
 
         level = brentq(net, 0.0, 200.0)
         assert need[k] == pytest.approx(level * 0.138 * 0.12 * 70.0 * 60.0 / 1000.0, rel=1e-4)

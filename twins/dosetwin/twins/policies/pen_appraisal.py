@@ -43,7 +43,8 @@ def appraise(
     aims = [insulin_targets(target) for target in targets]
     release = np.array([_release(diary, at) for diary, at in zip(diaries, at_s, strict=True)])
     glucose = ensembles[:, row.Q1].mean(1).astype(np.float64) * (MG_DL_PER_MMOL_L / V_G)
-    gut = (ensembles[:, row.D1] + ensembles[:, row.D2]).mean(1).astype(np.float64) * weight
+    eaten = ensembles[:, row.D0] + ensembles[:, row.D1] + ensembles[:, row.D2]
+    gut = eaten.mean(1).astype(np.float64) * weight
     board = _rapid_on_board(ensembles, weight, release[:, 0])
     meals = [diary.open_meal_g(at) for diary, at in zip(diaries, at_s, strict=True)]
     requirement = [
