@@ -32,7 +32,10 @@ section "format (ruff)" "make format" .venv/bin/ruff format --check .
 section "types (mypy, strict)" "make types" .venv/bin/mypy
 section "import arrows (import-linter)" "make imports" .venv/bin/lint-imports
 section "chromium for the browser tests" "make chromium" infra/install_chromium.sh
-section "tests: unit, integration, browser (pytest)" "make test, or .venv/bin/pytest --lf" \
-    .venv/bin/pytest -m "not slow" --durations=15 "$@"
+# compiling takes most of the library's time: two files at once; what needs a broker or a browser, one by one
+section "tests: library and repository (pytest)" ".venv/bin/pytest --lf tests/twins tests/repository" \
+    .venv/bin/pytest -m "not slow" -n 2 --dist loadfile --durations=15 "$@" tests/twins tests/repository
+section "tests: stream, dashboard, browser (pytest)" ".venv/bin/pytest --lf --ignore=tests/twins" \
+    .venv/bin/pytest -m "not slow" --durations=15 "$@" --ignore=tests/twins --ignore=tests/repository
 finish
 printf '\nall checks hold\n'

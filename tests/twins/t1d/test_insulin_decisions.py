@@ -69,7 +69,7 @@ def test_more_insulin_lowers_glucose(bank: EnsembleBank, event: Make) -> None:
 
 def test_high_glucose_gets_insulin_and_falling_low_glucose_none(event: Make) -> None:
     outcomes = {}
-    for name, glucose, slope in (("high", 260.0, 0.0), ("low", 70.0, -4.0)):
+    for name, glucose, slope in (("high", 260.0, 0.0), ("low", 50.0, -4.0)):
         bank = EnsembleBank(1, seed=11)
         bank.enrol("anna", at_s=START_S, covariates={"weight": 70.0, "total_daily_dose": 40.0}, targets={})
         outcomes[name] = appraised(bank, event, glucose, slope)
@@ -178,10 +178,14 @@ def test_insulin_on_board_is_what_exceeds_the_programme(bank: EnsembleBank, even
 
 
 def test_risk_function_is_the_published_one_and_weighs_low_more() -> None:
-    glucose = np.array([30.0, 54.0, 70.0, 112.5, 180.0, 250.0, 400.0])
-    f = 1.509 * (np.log(glucose) ** 1.084 - 5.381)
-    expected = 10.0 * f**2 * np.where(f < 0.0, scores.LOW_WEIGHT, 1.0)
+    glucose = np.array([30.0, 54.0, 70.0, 112.5, 118.0, 180.0, 250.0, 400.0])
+    counted = np.where(glucose > 112.5, np.maximum(glucose / scores.ZONE, 112.5), glucose)
+    f = 1.509 * (np.log(counted) ** 1.084 - 5.381)
+    expected = 10.0 * f**2 * np.where(f < 0.0, scores.LOW_WEIGHT, scores.HIGH_WEIGHT)
     np.testing.assert_allclose(scores.risk(jnp.log(jnp.asarray(glucose))), expected, rtol=0.02, atol=0.05)
+    assert scores.risk(jnp.log(jnp.asarray(118.0))) == pytest.approx(0.0, abs=0.01), (
+        "nothing is at stake there"
+    )
 
 
 def test_choice_holds_to_the_constraints_first() -> None:

@@ -102,10 +102,10 @@ def judge(found: dict[str, tuple[float, float, float]]) -> None:
         assert 0.8 < ratio < 1.3, name
         assert 0.8 < held < 0.96, name
     error, ratio, held = found["ln S_IE"]
-    # parameters take a quarter of the gain on purpose: too wide, not too narrow
-    assert error < 0.6
+    # parameters take a fifth of the gain on purpose: too wide, not too narrow
+    assert error < 0.8
     assert 0.9 < ratio < 1.5
-    assert held > 0.85
+    assert held > 0.8
 
 
 def test_posterior_is_that_of_many_particles() -> None:

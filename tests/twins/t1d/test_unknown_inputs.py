@@ -54,11 +54,11 @@ def lived(
 
 
 def test_an_unannounced_meal_is_found_within_an_hour_and_is_of_the_right_size() -> None:
-    made = lived(meal_g=60.0)
+    made = lived(meal_g=80.0)
     before, after = made[2].evidence, made[-1].evidence
     assert np.median(before["probability_meal"]) < 0.25
     assert np.median(after["probability_meal"]) > 0.8
-    assert np.median(after["unannounced_meal_g"]) == pytest.approx(60.0, rel=0.5)
+    assert np.median(after["unannounced_meal_g"]) == pytest.approx(80.0, rel=0.5)
     assert np.median(after["carbohydrate_on_board_g"]) > 15.0
     assert "unannounced meal" in " ".join(made[-1].reasons)
 

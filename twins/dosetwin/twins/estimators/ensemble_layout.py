@@ -35,11 +35,10 @@ T_MAX_I_RANGE_MIN: Final = (20.0, 140.0)
 EATING_MIN = 8.0
 """Mean time that announced carbohydrate waits before it is in the gut, min (a third of it on average does
 not wait at all: `ensemble_filter`). Our assumption: people announce within some minutes of eating."""
-FLUX_SD = 0.002
-"""Standard deviation of the unannounced flux, mmol/kg/min (an eighth of EGP_0; what is larger is a
-hypothesis of its
-own). Our assumption."""
-FLUX_TIME_MIN = 60.0
+FLUX_SD = 0.0025
+"""Standard deviation of the unannounced flux, mmol/kg/min (a sixth of EGP_0; what is larger is a hypothesis of
+its own). Our assumption."""
+FLUX_TIME_MIN = 90.0
 """Its time constant, min. Our assumption."""
 EXERCISE_FLUX = 0.008
 """What announced exercise of intensity 1 takes away, mmol/kg/min (half of EGP_0). Our assumption."""
