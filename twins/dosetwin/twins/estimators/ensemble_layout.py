@@ -36,8 +36,8 @@ EATING_MIN = 8.0
 """Mean time that announced carbohydrate waits before it is in the gut, min (a third of it on average does
 not wait at all: `ensemble_filter`). Our assumption: people announce within some minutes of eating."""
 FLUX_SD = 0.0025
-"""Standard deviation of the unannounced flux, mmol/kg/min (a sixth of EGP_0; what is larger is a hypothesis of
-its own). Our assumption."""
+"""Standard deviation of the unannounced flux, mmol/kg/min (a sixth of EGP_0; what is larger is a hypothesis
+of its own). Our assumption."""
 FLUX_TIME_MIN = 90.0
 """Its time constant, min. Our assumption."""
 EXERCISE_FLUX = 0.008
