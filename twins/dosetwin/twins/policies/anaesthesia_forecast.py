@@ -11,9 +11,9 @@ Propofol's targets are multiples of the concentration that would put the index o
 over members, with that candidate's remifentanil); remifentanil's are absolute. "hold" keeps a pump as it
 runs.
 
-The chance of an index below 30 is what a candidate risks if most of the stimulus ends now (`RELIEVED` of it
-and nine tenths of the level stay) and propofol is stopped after its first rate: what comes later can still be
-changed, and is in the cost.
+The chance of an index below 30 is a hard bound (`choose`): what a candidate risks if much of the stimulus
+ends now (`RELIEVED` of it and nine tenths of the level stay) and propofol is stopped after its first rate:
+what comes later can still be changed, and is in the cost.
 
 Cost of a candidate, less is better; means over members (and over times in the horizon), then again at
 equilibrium of the effect sites at the end of the horizon:
@@ -32,7 +32,7 @@ from typing import Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_filter import (
@@ -59,11 +59,11 @@ GENTLE: Final = 6
 """The first so many of these are reached in five minutes with one rate, the others in two."""
 LASTING: Final = 0.5
 """Share of a stimulus that equilibrium is judged with."""
-RELIEVED: Final = 0.3
+RELIEVED: Final = 0.5
 """Share of it that is left where too deep an index is risked."""
 STIRRED: Final = 0.8
 """Stimulus (before the opioid) by which every other member is stirred at equilibrium: surgery goes on."""
-TOO_LIGHT: Final = 1.5
+TOO_LIGHT: Final = 3.0
 """What an index above the goal costs against one below it: awareness, and stimuli only ever raise it."""
 TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
 
@@ -71,8 +71,8 @@ TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
 class Weights(NamedTuple):
     """Weights of the cost's terms in the order of `TERMS`: within the horizon, and at its equilibrium."""
 
-    soon: tuple[float, float, float, float] = (1.5, 1.9, 0.3, 0.2)
-    then: tuple[float, float, float, float] = (1.0, 1.9, 0.3, 0.8)
+    soon: tuple[float, float, float, float] = (1.5, 2.5, 0.3, 0.2)
+    then: tuple[float, float, float, float] = (1.0, 2.5, 0.3, 0.8)
     drug: float = 0.05
     moves: float = 0.03
 
@@ -229,6 +229,20 @@ def _propofol_targets(x: Ensemble, ask: Ask, C_r: PerPatient) -> Array:
     return jnp.where(ask.blind > 0.0, jnp.minimum(wish, jnp.maximum(need, x[row.PE].mean(0))), wish)
 
 
+def choose(
+    cost: Float[Array, "candidates patients"],
+    below_30: Float[Array, "candidates patients"],
+    accepted: PerPatient,
+) -> Int[Array, " patients"]:
+    """The cheapest candidate that risks no more than is accepted; where none does, the one of least risk.
+
+    Of several that risk as little the cheapest: stopping a little earlier must not wake a patient for
+    nothing.
+    """
+    bound = jnp.maximum(accepted, below_30.min(0))
+    return jnp.where(below_30 <= bound, cost, jnp.inf).argmin(0)
+
+
 def _huber(d: Array) -> Array:
     a = jnp.abs(d)
     return jnp.where(a < 1.0, 0.5 * a * a, a - 0.5) * jnp.where(d > 0.0, TOO_LIGHT, 1.0)
@@ -329,10 +343,8 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         target_p,
     ) = made
     terms, lowest = jnp.moveaxis(terms, 1, 0), jnp.moveaxis(lowest, 1, 0)
-    excess = jnp.maximum(below - ask.risk_below_30, 0.0)
     cost = terms.sum(0)
-    flat = (cost + 20.0 * excess).reshape(-1, n)
-    best = flat.argmin(0)
+    best = choose(cost.reshape(-1, n), below.reshape(-1, n), ask.risk_below_30)
     i, j = best // (len(PROPOFOL) + 1), best % (len(PROPOFOL) + 1)
     who = jnp.arange(n)
 

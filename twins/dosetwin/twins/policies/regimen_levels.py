@@ -21,7 +21,7 @@ ASK_H = np.arange(1.0, 24.5, 1.0)
 """Hours from now at which a level is thought of."""
 SETTLED_H = 1.0
 """No level during an infusion or so soon after it: the drug is still spreading (Rybak 2020: 1-2 h)."""
-LEVEL_COST = 0.18
+LEVEL_COST = 0.05
 """What a level costs in utility (about: chance of a day within range): needle, assay, work (our choice)."""
 FIRST = 2
 """Levels of a patient that are asked for whatever they are worth."""
