@@ -84,7 +84,7 @@ FAMILIES: Final = (
     Family("compression_low", 4, 5.0, 3.0, 0.5),
     Family("site_failure", 2, 60.0, 0.5, 0.1),
 )
-"""Means and rates are our assumption: five meals and snacks of 40 g a day; a bout of exercise that takes
+"""Means and rates are our assumption: eight meals and snacks of 40 g a day; a bout of exercise that takes
 0.006
 mmol/kg/min every third day; a compression low of 3 sensor standard deviations (30 mg/dL) every other night;
 an
@@ -157,9 +157,7 @@ UPPER = _rows({row: high for row, (_, high) in _BOUNDS.items()}, np.inf)
 KNOWN: Final = (S1, S2, PLASMA, Y1, Y2, Y3, SITE)
 GAIN = _rows({**dict.fromkeys(KNOWN, 0.0), **dict.fromkeys(PARAMETER_ROWS, 0.2)}, 1.0)
 """Share of the ensemble's gain that a row takes. Insulin is known from what was delivered: correlations with
-it from 32 members are chance, so it is left alone. Parameters take an eighth, against chance
-correlations too; with the relaxation below, this is the pair of values at which prediction intervals cover
-what
-they say (tests/twins/t1d/test_calibration.py)."""
+it from so few members are chance, so it is left alone. Parameters take a fifth, against chance correlations
+too (our assumption, chosen with the relaxation below)."""
 RELAXATION = _rows(dict.fromkeys(PARAMETER_ROWS, 0.3), 0.0)
 """Relaxation of the analysed to the forecast perturbations (Zhang, Snyder & Sun 2004), per row."""

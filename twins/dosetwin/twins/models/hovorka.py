@@ -36,10 +36,6 @@ S_IT, S_ID, S_IE = 51.2e-4, 8.2e-4, 520e-4
 """Insulin sensitivities: transport, disposal (1/min per mU/L), production (per mU/L) (Table 1)."""
 T_MAX_I = 55.0
 """Time to peak of insulin absorption, min (Table 1)."""
-T_MAX_G = 40.0
-"""Time to peak of carbohydrate absorption, min (Table 1)."""
-A_G = 0.8
-"""Carbohydrate bioavailability (Table 1)."""
 RENAL_THRESHOLD, RENAL_CLEARANCE = 9.0, 0.003
 """Renal threshold (mmol/L) and clearance above it (1/min) (eq 3)."""
 GLUCOSE_EFFECTIVENESS = 0.005

@@ -34,14 +34,14 @@ def basal_need_U_per_h(ensemble: Floats, weight_kg: float) -> Floats:
     """The infusion that holds FASTING_MG_DL, of each member of `ensemble` [rows, members]."""
     x = np.asarray(ensemble, np.float64)
     S_IT, S_ID, S_IE, EGP0 = (np.exp(x[k]) for k in (row.LN_SIT, row.LN_SID, row.LN_SIE, row.LN_EGP0))
-    Q1 = np.asarray(FASTING_MG_DL / hovorka.MG_DL_PER_MMOL_L * hovorka.V_G)
-    lost = float(hovorka.losses(np.asarray(FASTING_MG_DL / hovorka.MG_DL_PER_MMOL_L)))
+    glucose = np.asarray(FASTING_MG_DL / hovorka.MG_DL_PER_MMOL_L)
+    Q1 = glucose * hovorka.V_G
+    lost, uptake = hovorka.losses(glucose), hovorka.saturation(Q1) * S_IT * Q1
     low, high = np.zeros(x.shape[1]), np.full(x.shape[1], HIGHEST_LEVEL_MU_PER_L)
     for _ in range(HALVINGS):
         level = 0.5 * (low + high)
         k_part = 1.0 - hovorka.K_12 / (hovorka.K_12 + S_ID * level)
-        taken = hovorka.saturation(Q1) * S_IT * level * Q1 * k_part
-        net = EGP0 * np.maximum(1.0 - S_IE * level, 0.0) - lost - taken
+        net = EGP0 * np.maximum(1.0 - S_IE * level, 0.0) - lost - uptake * level * k_part
         low, high = np.where(net > 0.0, level, low), np.where(net > 0.0, high, level)
     return np.asarray(0.5 * (low + high) * K_E * V_I * weight_kg * 60.0 / 1000.0)
 
