@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Protocol
 
 import jax
@@ -106,8 +107,7 @@ class HistoryBank:
                 f"parameters that vary between occasions and {'no' if drift is None else 'a'} drift; "
                 "expected one quantity, and a drift where there are such parameters"
             )
-        # in a stream a covariate holds from when it was measured, not until
-        self.model = replace(model, interpolation="last_value_forward")
+        self.model = _in_a_stream(model)
         self.model_version = f"{therapy}/{_version(model, drift, settled)}"
         self._policy = policy
         self._drug = drug
@@ -293,6 +293,15 @@ class HistoryBank:
     def nbytes(self) -> int:
         """Memory that the twins take: about 400 bytes each and 160 a fact (measured with tracemalloc)."""
         return sum(400 + 160 * len(twin.history) for twin in self._twins.values())
+
+
+@cache
+def _in_a_stream(model: PopulationModel) -> PopulationModel:
+    """The model as a stream tells of covariates: one holds from when it was measured, not until.
+
+    One and the same for every bank of a model, because compiled functions are kept for a model's identity.
+    """
+    return replace(model, interpolation="last_value_forward")
 
 
 def _version(model: PopulationModel, drift: Drift | None, settled: Callable[..., object] | None) -> str:
