@@ -99,6 +99,14 @@ therapy = Therapy(
             "stale_after": Bound(900.0, "s", f"{_LOOP}: 15 min; {_OREF0}: 12 min"),
             "flat_after": Bound(2700.0, "s", f"{_OREF0}: flat for about 45 min"),
             "minimum_interval": Bound(180.0, "s", f"{_OREF0}: micro-bolus at most every 3 min"),
+            "maximum_times_basal": Bound(4.0, "1", f"{_OREF0}: current_basal_safety_multiplier"),
+            "maximum_given_since": Bound(20.0, "%", "Trio: a remote bolus of which more was given since"),
+            "sensor_error_at": Bound(38.0, "mg/dL", f"{_OREF0}: an error code of the sensor"),
+            "sensor_error_below": Bound(10.0, "mg/dL", f"{_OREF0}: no glucose but an error code"),
+            "noise_above": Bound(
+                25.0, "mg/dL", "our assumption: four times what common sensors scatter in 5 min"
+            ),
+            "minimum_spacing": Bound(20.0, "s", "AndroidAPS: readings 20 s apart or less are duplicates"),
         }
     ),
     sensor="dense",
