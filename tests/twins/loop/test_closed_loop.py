@@ -132,6 +132,28 @@ def test_a_limit_given_by_the_caller_holds() -> None:
         assert order.amount <= (0.3 if order.kind == "bolus" else 1.0) + 1e-9
 
 
+def test_a_persons_override_holds_for_its_time_and_no_further_than_the_role_may_go() -> None:
+    loop = ClosedLoop("t1d-insulin", ADULT)
+    loop.record_dose("insulin", 0.0, "U", at=START)
+    for k in range(16):
+        loop.observe("glucose", 280 + 2 * (k % 3), "mg/dL", at=later(5 * k))
+    asked = {"role": "caregiver", "person": "B. Doe", "start": later(30), "until": later(60)}
+    loop.override("maximum_bolus", 0.1, "U", reason="a run in the afternoon", **asked)  # type: ignore[arg-type]
+    for value, reason, words in ((25.0, "more", "may loosen it to 10"), (0.2, "", "needs a person and a")):
+        with pytest.raises(FactError, match=words):
+            loop.override("maximum_bolus", value, "U", reason=reason, **asked)  # type: ignore[arg-type]
+    with pytest.raises(FactError, match="no limit that can be overridden"):
+        loop.override("maximum_speed", 1, "U", reason="faster", **asked)  # type: ignore[arg-type]
+    boluses = []
+    for minute in (25, 45, 75):
+        decision = loop.decide(at=later(minute))
+        boluses.append(sum(order.amount for order in decision.orders if order.kind == "bolus"))
+        if minute == 45:
+            assert "B. Doe" in decision.refusals[0].source
+        loop = ClosedLoop.load(loop.save())
+    assert boluses[1] <= 0.1 < min(boluses[0], boluses[2])
+
+
 def test_saving_changes_nothing() -> None:
     one, two = insulin_loop(), insulin_loop()
     for loop in (one, two):

@@ -29,6 +29,7 @@ from dosetwin.twins.decision import Decision
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.loop_group import LoopGroup
 from dosetwin.twins.patient import Patient
+from dosetwin.twins.safety import Override
 from dosetwin.twins.therapies import load_therapy
 from dosetwin.twins.therapy import Bound
 
@@ -38,7 +39,7 @@ TIME_UNITS = ("s", "min", "h", "d")
 NAME = "patient"
 REMEMBERED = 50_000
 """Facts that are remembered to recognise a repeat; older ones are older than any device repeats."""
-FORMAT = 1
+FORMAT = 2
 
 
 class FactError(DoseTwinError):
@@ -222,6 +223,32 @@ class ClosedLoop:
         key = self._numbered(f"announcement|{what}|{at_s!r}|{number!r}")
         name, kind = ("carbohydrate", "meal") if what == "meal" else (what, "announcement")
         self._tell(TwinEvent(at_s, cast(Any, kind), name, number, _uid(key), duration_s))
+
+    def override(
+        self,
+        limit: str,
+        value: float,
+        unit: str,
+        *,
+        role: str,
+        person: str,
+        reason: str,
+        start: datetime,
+        until: datetime,
+    ) -> None:
+        """A person in a `role` moves a limit of the supervisor from `start` until just before `until`.
+
+        How far and for how long a role may move which limit is the therapy's (`Therapy.ceilings`); of several
+        in force the strictest holds. Policies go on planning with the limit itself. Raises FactError where it
+        may not be done; then the limit stands.
+        """
+        bound = self.therapy.limits.get(limit)
+        canonical = bound.unit if bound is not None else unit
+        number = to_canonical(limit.rpartition("@")[2] or limit, _finite(limit, value), unit, canonical)
+        asked = Override(limit, number, canonical, person, role, _seconds(start), _seconds(until), reason)
+        refusal = self._group.override(0, asked)
+        if refusal is not None:
+            raise FactError(f"the override does not hold: {refusal.reason}", remedy="the limit stands")
 
     def decide(self, *, at: datetime) -> Decision:
         """What to give now, past the safety supervisor.

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from dosetwin.platform.clock import instant
-from dosetwin.platform.contracts import Order
+from dosetwin.platform.contracts import Order, Refusal
 from dosetwin.platform.errors import SnapshotError, TherapyError
 from dosetwin.twins.bank import Appraisal, FloatArray
 from dosetwin.twins.decision import AppraisalRecords, Decision
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.patient import Patient
-from dosetwin.twins.safety import LimitTable, Verdict, Watch, review
+from dosetwin.twins.safety import LimitTable, Override, Verdict, Watch, effective_limits, review
 from dosetwin.twins.therapies import load_therapy
 from dosetwin.twins.therapy import Bound
 
@@ -38,12 +38,14 @@ class _Member:
     targets: dict[str, float]
     basal_rates: Mapping[str, float]
     watch: Watch
+    overrides: list[Override] = field(default_factory=list)
 
 
 class _SavedMember(msgspec.Struct, array_like=True):
     name: str
     covariates: dict[str, float]
     watch: Watch
+    overrides: list[Override]
 
 
 class _Saved(msgspec.Struct):
@@ -87,7 +89,7 @@ class LoopGroup:
             raise TherapyError(f"found {len(set(names))} different names for {len(patients)} patients")
         wanted = overridden("target", self.therapy.targets, targets or {})
         held = overridden("limit", self.therapy.limits, limits or {})
-        self._limits = LimitTable(held)
+        self._bounds, self._limits = held, LimitTable(held)
         aims = {name: bound.value for name, bound in (held | wanted).items()}
         self._members = [
             self._member(name, patient.covariates(self.therapy), aims)
@@ -128,6 +130,17 @@ class LoopGroup:
                 if fact.kind == "covariate":
                     member.covariates[fact.name] = fact.value
                 self._waiting.append((member.name, fact))
+
+    def override(self, index: int, override: Override) -> Refusal | None:
+        """A person moves a limit of patient `index` for a time, within the therapy's ceilings for that role.
+
+        None where it holds, else why it does not and never will; overrides that have ended are forgotten.
+        """
+        tried = effective_limits(self._bounds, [override], override.from_s, self.therapy.ceilings)
+        if tried.refused:
+            return tried.refused[0]
+        self._members[index].overrides.append(override)
+        return None
 
     def decide(self, at_s: float) -> list[tuple[Order, ...]]:
         """Each patient's orders at `at_s`, past the supervisor; nothing leaves the device as it is."""
@@ -173,7 +186,7 @@ class LoopGroup:
             _Saved(
                 self.therapy.id,
                 self._enrolled_s,
-                [_SavedMember(m.name, m.covariates, m.watch) for m in self._members],
+                [_SavedMember(m.name, m.covariates, m.watch, m.overrides) for m in self._members],
                 self._waiting,
                 self._bank.snapshot([m.name for m in self._members]) if self._enrolled_s is not None else b"",
             )
@@ -199,6 +212,7 @@ class LoopGroup:
             )
         for member, kept in zip(self._members, found.members, strict=True):
             member.covariates, member.watch = kept.covariates, kept.watch
+            member.overrides = kept.overrides
         self._enrolled_s, self._waiting = found.enrolled_s, found.waiting
         if found.enrolled_s is not None:
             self._bank.restore(found.bank)
@@ -236,6 +250,15 @@ class LoopGroup:
         self.next_sample_s = None if wanted_h is None else at_s + 3600.0 * np.asarray(wanted_h)
         return appraisal
 
+    def _limits_of(self, member: _Member, at_s: float) -> LimitTable:
+        """The limits in force for one patient."""
+        if not member.overrides:
+            return self._limits
+        member.overrides = [override for override in member.overrides if override.until_s > at_s]
+        return LimitTable(
+            effective_limits(self._bounds, member.overrides, at_s, self.therapy.ceilings).limits
+        )
+
     def _judged(self, appraisal: Appraisal, at_s: float) -> list[tuple[tuple[Order, ...], Verdict]]:
         """What the best candidate orders of each patient, and the supervisor's verdict on it."""
         judged = []
@@ -252,7 +275,7 @@ class LoopGroup:
                 covariates=member.covariates,
                 basal_rates=member.basal_rates,
             )
-            verdict = review(orders, situation, self._limits, self.therapy.guarded)
+            verdict = review(orders, situation, self._limits_of(member, at_s), self.therapy.guarded)
             member.watch.ordered(verdict.orders, at_s)
             judged.append((orders, verdict))
         return judged
