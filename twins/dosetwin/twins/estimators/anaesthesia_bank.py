@@ -20,12 +20,13 @@ from dosetwin.twins.estimators.anaesthesia_delivery import Schedule
 from dosetwin.twins.estimators.anaesthesia_filter import Round, advance_batch
 from dosetwin.twins.estimators.anaesthesia_prior import Person, centre, prior_ensemble
 from dosetwin.twins.estimators.anaesthesia_snapshot import Snapshot, StoredTwin, decode, encode
+from dosetwin.twins.estimators.anaesthesia_stimuli import Stimuli
 from dosetwin.twins.estimators.anaesthesia_twin import HEAD, Mark, Plan, Step, Twin
 from dosetwin.twins.estimators.ensemble_noise import fold, patient_key
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.anaesthesia_appraisal import Present, appraise
 
-MODEL_VERSION = f"eleveld-2018-2017/ensemble-{row.MEMBERS}/2"
+MODEL_VERSION = f"eleveld-2018-2017/ensemble-{row.MEMBERS}/3"
 BATCHES = (8, 32, 128, 512)
 """Batches are padded to one of these: a compilation costs seconds, a padded patient microseconds."""
 COPIES = 6
@@ -138,7 +139,7 @@ class AnaesthesiaBank:
                     rates=[list(schedule.rates) for schedule in twin.doses],
                     boluses=[list(schedule.boluses) for schedule in twin.doses],
                     infusions=[list(schedule.infusions) for schedule in twin.doses],
-                    stimuli=list(twin.stimuli.boluses),
+                    stimuli=list(twin.stimuli.told),
                     lines=list(twin.lines),
                     marks=[(mark.at_s, mark.bis_s, _numbers(mark.person)) for mark in twin.marks],
                     ended_s=twin.ended_s,
@@ -165,7 +166,7 @@ class AnaesthesiaBank:
                 )
             )
             twin.doses = hypnotic, opioid
-            twin.stimuli = Schedule(boluses=list(stored.stimuli))
+            twin.stimuli = Stimuli(list(stored.stimuli))
             twin.lines = list(stored.lines)
             twin.marks = [Mark(at_s, bis_s, Person(*person)) for at_s, bis_s, person in stored.marks]
             twin.ended_s = stored.ended_s
@@ -248,15 +249,15 @@ class AnaesthesiaBank:
             ]
             return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts], axis=1)
         size = batch_size(n)
-        table = np.zeros((size, 11))
-        table[:n] = [step[:11] for step in steps]
-        table[n:, 7:10] = np.nan
+        table = np.zeros((size, 12))
+        table[:n] = [step[:12] for step in steps]
+        table[n:, 8:11] = np.nan
         padded = np.zeros(size, np.uint32)
         padded[:n] = keys
         if n < size:
             ensembles = np.concatenate([ensembles, np.repeat(ensembles[:1], size - n, axis=0)])
-        key = fold(padded, np.round(table[:, 10] * 1000.0).astype(np.int64).view(np.uint64))
-        columns = np.ascontiguousarray(table[:, :10].T, np.float32)
+        key = fold(padded, np.round(table[:, 11] * 1000.0).astype(np.int64).view(np.uint64))
+        columns = np.ascontiguousarray(table[:, :11].T, np.float32)
         moved, expected = jax.device_get(
             advance_batch(jnp.asarray(ensembles), Round(*map(jnp.asarray, (*columns, key))))
         )

@@ -67,12 +67,6 @@ class Schedule:
             return 0.0
         return sum(amount for at, _, amount in self.boluses if at == at_s)
 
-    def coming(self, at_s: float, until_s: float) -> float:
-        """The largest bolus after `at_s` up to `until_s`."""
-        if not self.boluses or self.boluses[-1][0] <= at_s:
-            return 0.0
-        return max((amount for at, _, amount in self.boluses if at_s < at <= until_s), default=0.0)
-
     def forget_before(self, at_s: float) -> None:
         """Drop what does not matter for propagation from `at_s` on."""
         index = bisect.bisect_right(self.rates, at_s, key=lambda entry: entry[0]) - 1

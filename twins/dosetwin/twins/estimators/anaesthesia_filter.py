@@ -6,8 +6,10 @@ average over 15-30 s and lag behind), plus a persisting and a white error:
 
     reading = B3 + NB + white.
 
-S is an unknown input with a sparse prior: it fades, wanders a little, and jumps; so does SL, what surgery
-holds and what the surface is wrong by, but slower: no steady error is left. Whether a reading speaks for a
+S is an unknown input with a sparse prior: it wanders and jumps, and what of it lasts settles into the level
+SL, what surgery holds and what the surface is wrong by: their sum does not fade by itself, so that no steady
+error is left and forecasts are not too deep; S is what came lately and may end. Only what was announced ends
+by itself (in three members of four). Whether a reading speaks for a
 jump, for an artefact (diathermy, muscle) or for neither is a question of three densities of the innovation
 z of variance V:
 
@@ -46,6 +48,8 @@ SPURIOUS = 2.0
 """The k of the shrunken gain."""
 ANNOUNCED = 0.8
 """Mean size of an announced stimulus of intensity 1, before the opioid."""
+EASES_MIN = 1.5
+"""Time constant by which what was announced fades once it has ended."""
 ARRIVED = (1.0, 0.85, 0.6)
 """Share of a jump that has reached each of the three lags when it is seen."""
 JUMP_POINTS = 14.0
@@ -63,7 +67,8 @@ class Round(NamedTuple):
     """What one round asks of each patient; all [patients], NaN for a reading that there is not.
 
     Propagate `h_min` (0 to 1/3) under `propofol` mg/min and `remifentanil` ug/min after boluses (mg, ug) at
-    the start, with noise of `key`; then a stimulus of `stimulus` (1 = an incision) that was announced; then
+    the start, with noise of `key`, in a phase of what was announced (`anaesthesia_stimuli.Stimuli.phase`);
+    then a stimulus of `stimulus` (1 = an incision) that was announced; then
     the readings. `since_min`: time since the last round with readings.
     """
 
@@ -73,6 +78,7 @@ class Round(NamedTuple):
     propofol_bolus: PerPatient
     remifentanil_bolus: PerPatient
     stimulus: PerPatient
+    phase: PerPatient
     since_min: PerPatient
     bis: PerPatient
     pressure: PerPatient
@@ -142,6 +148,8 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
         drive + keep * (d3 + y * d2 + 0.5 * y * y * d1),
     ]
     noise = _noise(ask.key, _NOISE_ROWS, x.shape[1])
+    # what was said to pass does not settle
+    settles = jnp.where(ask.phase > 0.0, 0.0, 1.0 - jnp.exp(-h / row.STIMULUS_TIME_MIN))
     wandering = []
     for n, (r, sd, time) in enumerate(
         (
@@ -153,13 +161,22 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
         )
     ):
         stays = jnp.exp(-h / time)
-        wandering.append(x[r] * stays + sd * jnp.sqrt(1.0 - stays * stays) * noise[n])
+        kept = x[r] * (stays if r != row.S else (1.0 - settles) * eased(h * (ask.phase == 2.0), x.shape[1]))
+        if r == row.SL:
+            kept += settles * x[row.S]
+        wandering.append(kept + sd * jnp.sqrt(1.0 - stays * stays) * noise[n])
     moved = jnp.concatenate(
         [jnp.stack([*propofol, *remifentanil, *lags, *wandering]), x[row.FIRST_PARAMETER :]]
     )
     drift = jnp.asarray(tuple(row.DRIFT_PER_SQRT_HOUR.values()), jnp.float32)[:, None, None]
     moved = moved.at[jnp.asarray(_DRIFTING)].add(drift * jnp.sqrt(h / 60.0) * noise[5:])
     return _bounded(moved)
+
+
+def eased(min_after_end: Array, members: int) -> Array:
+    """[..., members, patients] what is left of an announced stimulus; one member in four holds it."""
+    fades = (jnp.arange(members) % 4 > 0)[:, None]
+    return jnp.where(fades, jnp.exp(-min_after_end / EASES_MIN)[..., None, :], 1.0)
 
 
 def announced(x: Ensemble, stimulus: PerPatient, key: UInt32[Array, " patients"]) -> Ensemble:

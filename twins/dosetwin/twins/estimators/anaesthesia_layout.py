@@ -41,7 +41,7 @@ SIZE: Final = ROWS * MEMBERS
 FIRST_PARAMETER: Final = CLP
 
 STIMULUS_TIME_MIN, STIMULUS_SD = 8.0, 0.4
-"""A stimulus fades with this time constant; between jumps it wanders with this standard deviation."""
+"""A stimulus settles into the level with this time constant; between jumps it wanders as if with this SD."""
 LEVEL_TIME_MIN, LEVEL_SD = 60.0, 0.8
 """The same of the level that surgery holds."""
 JUMP_SD, LEVEL_JUMP_SD, JUMPS_PER_MIN = 0.35, 0.2, 1.0 / 8.0

@@ -18,7 +18,7 @@ class StoredTwin(msgspec.Struct, frozen=True, array_like=True):
     rates: list[list[tuple[float, int, float]]]
     boluses: list[list[tuple[float, int, float]]]
     infusions: list[list[tuple[float, int, float, float]]]
-    stimuli: list[tuple[float, int, float]]
+    stimuli: list[tuple[float, int, float, float]]
     lines: list[int | None]
     marks: list[tuple[float, float, tuple[float, float, float, float]]]
     ended_s: float

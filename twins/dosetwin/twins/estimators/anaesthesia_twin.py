@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from dosetwin.twins.estimators.anaesthesia_delivery import Schedule
 from dosetwin.twins.estimators.anaesthesia_prior import Person
+from dosetwin.twins.estimators.anaesthesia_stimuli import Stimuli
 from dosetwin.twins.events import TwinEvent
 
 GRIDS_S = (60.0, 600.0)
@@ -62,6 +63,7 @@ class Step(NamedTuple):
     propofol_bolus: float
     remifentanil_bolus: float
     stimulus: float
+    phase: float
     since_min: float
     bis: float
     pressure: float
@@ -84,8 +86,7 @@ class Twin:
     facts: list[TwinEvent] = field(default_factory=list)
     """Readings and changed covariates of the open window, in order."""
     doses: tuple[Schedule, Schedule] = field(default_factory=lambda: (Schedule(), Schedule()))
-    stimuli: Schedule = field(default_factory=Schedule)
-    """What was announced, as boluses of its strength."""
+    stimuli: Stimuli = field(default_factory=Stimuli)
     lines: list[int | None] = field(default_factory=lambda: [None, None])
     marks: list[Mark] = field(init=False)
     ended_s: float = NOTHING
@@ -282,11 +283,14 @@ def between(twin: Twin, head_s: float, at_s: float) -> list[Step]:
         count = max(1, math.ceil((b - a) / LONGEST_STEP_S - 1e-9))
         rates = hypnotic.per_hour(a) / 60.0, opioid.per_hour(a) / 60.0
         boluses = hypnotic.bolus_at(a), opioid.bolus_at(a)
+        phase = twin.stimuli.phase(a)
         for k in range(count):
             end_s = b if k == count - 1 else a + (b - a) * (k + 1) / count
             h_min = (b - a) / count / 60.0
-            stimulus = twin.stimuli.bolus_at(b) if k == count - 1 else 0.0
-            steps.append(Step(h_min, *rates, *boluses, stimulus, 0.0, NOTHING, NOTHING, NOTHING, end_s))
+            stimulus = twin.stimuli.beginning(b) if k == count - 1 else 0.0
+            steps.append(
+                Step(h_min, *rates, *boluses, stimulus, phase, 0.0, NOTHING, NOTHING, NOTHING, end_s)
+            )
             boluses = 0.0, 0.0
     return steps
 

@@ -13,6 +13,8 @@ from dosetwin.twins.bank import Appraisal
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_twin import HEAD, Twin
 from dosetwin.twins.policies import anaesthesia_forecast as horizon
+from dosetwin.twins.policies.anaesthesia_expected import Announced
+from dosetwin.twins.policies.anaesthesia_moves import AT_S
 from dosetwin.twins.policies.anaesthesia_orders import CANDIDATES, order_codes, orders
 from dosetwin.twins.policies.anaesthesia_reason import Said, reasons, would_change
 from dosetwin.twins.policies.anaesthesia_targets import (
@@ -49,8 +51,8 @@ class Present(NamedTuple):
     index_age_s: FloatArray
     """Since the newest index; infinity where there is none."""
     ended: npt.NDArray[np.bool_]
-    coming: FloatArray
-    """Strength of a stimulus that was announced for the next minutes, 0 where there is none."""
+    ahead: FloatArray
+    """[5, n] what was announced (`anaesthesia_stimuli.Ahead`)."""
     targets: AnaesthesiaTargets
 
     @classmethod
@@ -72,9 +74,11 @@ class Present(NamedTuple):
             np.where(np.isfinite(read), at - read, np.inf),
             np.array([twin.ended_s <= now for twin, now in zip(twins, at_s, strict=True)], bool),
             np.array(
-                [twin.stimuli.coming(now, now + AHEAD_S) for twin, now in zip(twins, at_s, strict=True)],
+                [twin.stimuli.ahead(now, now + AHEAD_S) for twin, now in zip(twins, at_s, strict=True)],
                 float,
-            ),
+            )
+            .reshape(-1, 5)
+            .T,
             anaesthesia_targets([twin.targets for twin in twins]),
         )
 
@@ -99,8 +103,8 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
         *(aims.goal, aims.low, aims.high, aims.pressure_low, aims.heart_rate_low),
         *np.broadcast_to(increments[:, None] / 60.0, (2, n)),
         aims.risk_below_30,
-        present.coming,
         blind,
+        *np.minimum(present.ahead, 1e6),
     ]
     made = _in_batches(ensembles, np.stack(per_patient).astype(np.float32))
     count = len(CANDIDATES)
@@ -194,7 +198,10 @@ def _in_batches(ensembles: npt.NDArray[np.float32], asked: FloatArray) -> horizo
         size = next((size for size in BATCHES if size >= left), BATCHES[-1])
         index = np.minimum(np.arange(start, start + size), n - 1)
         made = jax.device_get(
-            horizon.forecast_batch(ensembles[index], horizon.Ask(*(values[index] for values in asked)))
+            horizon.forecast_batch(
+                ensembles[index],
+                horizon.Ask._make([*(values[index] for values in asked[:-5]), Announced(*asked[-5:, index])]),
+            )
         )
         kept = min(left, size)
         parts.append([values[..., :kept] for values in made])
@@ -233,7 +240,7 @@ def _time_to_event(middle: FloatArray, aims: AnaesthesiaTargets) -> FloatArray:
     """[n] s until the median index is out of range or the median pressure too low, else NaN."""
     outside = (middle[0] < aims.low) | (middle[0] > aims.high) | (middle[1] < aims.pressure_low)
     first = outside.argmax(0)
-    return np.where(outside.any(0), np.asarray(horizon.AT_S)[first], np.nan)
+    return np.where(outside.any(0), np.asarray(AT_S)[first], np.nan)
 
 
 def _quantiles(members: FloatArray, at: tuple[float, ...]) -> FloatArray:

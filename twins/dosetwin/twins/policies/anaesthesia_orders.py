@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.platform.contracts import Order
-from dosetwin.twins.policies.anaesthesia_forecast import GENTLE, PROPOFOL, REMIFENTANIL_NG_ML
+from dosetwin.twins.policies.anaesthesia_moves import GENTLE, PEAK_NG_ML, PROPOFOL, REMIFENTANIL_NG_ML
 from dosetwin.twins.policies.anaesthesia_targets import (
     BURST,
     BURST_S,
@@ -31,9 +31,10 @@ REMIFENTANIL_MOVES: Final = (
     "stop remifentanil",
     *(
         f"remifentanil {'' if k < GENTLE else 'quickly '}to {level:g} ng/mL"
-        for k, level in enumerate(REMIFENTANIL_NG_ML)
+        for k, level in enumerate(REMIFENTANIL_NG_ML[: -len(PEAK_NG_ML)])
         if k > 0
     ),
+    *(f"remifentanil past {peak:g} ng/mL" for peak in PEAK_NG_ML),
 )
 CANDIDATES: Final = tuple(f"{p}, {r}" for r in REMIFENTANIL_MOVES for p in PROPOFOL_MOVES)
 """Every pair of moves, propofol's running fastest."""

@@ -31,7 +31,7 @@ PROPOFOL_MG_KG_MIN: Final = (0.75, 0.4)
 """Highest rate of the policy at 55 years and younger, and at 80 and older; between them on a line. Label of
 propofol (Diprivan, section 2.2): induction with 20-40 mg every 10 s in healthy adults under 55, half of that
 and slower in the elderly; both are faster than this."""
-REMIFENTANIL_UG_KG_MIN: Final = (0.5, 0.25)
+REMIFENTANIL_UG_KG_MIN: Final = (1.0, 0.5)
 """The same for remifentanil. Label (Ultiva, section 2.2): 0.5-1 ug/kg/min at induction, maintenance 0.05-2
 ug/kg/min; half of the starting dose in people over 65."""
 AHEAD_S: Final = 180.0
