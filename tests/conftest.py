@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as property_settings
 
 from dosetwin.platform.broker import Broker
 from dosetwin.platform.compilation_cache import keep_compilations
@@ -36,6 +37,9 @@ def compile_quickly() -> None:
 
 
 compile_quickly()
+# a deadline of 200 ms an example, which is hypothesis's default, fails on a machine that is busy
+property_settings.register_profile("any machine", deadline=None)
+property_settings.load_profile("any machine")
 _counter = itertools.count()
 
 
