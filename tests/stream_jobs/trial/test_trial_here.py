@@ -13,6 +13,7 @@ import pytest
 
 from dosetwin.stream_jobs.trial.run import FAILED, OK, STOPPED, TrialRequest, run_trial
 
+pytestmark = pytest.mark.ray  # it stops itself by a signal
 WARD = Path(__file__).with_name("one_compartment.py").resolve()
 
 

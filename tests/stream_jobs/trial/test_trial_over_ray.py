@@ -30,6 +30,7 @@ from dosetwin.stream_jobs.trial.run import FAILED, OK, STOPPED, TrialRequest, ma
 from dosetwin.stream_jobs.trial.source import find_trial
 from dosetwin.twins.trials.statistics import summarise
 
+pytestmark = pytest.mark.ray
 DOSETWIN = Path(sys.executable).parent / "dosetwin"
 WARD = Path(__file__).with_name("one_compartment.py").resolve()
 REQUEST = TrialRequest(f"{WARD}:trial", patients=30, days=1.0, seed=3, workers=2, as_json=True)
