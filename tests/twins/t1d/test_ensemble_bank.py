@@ -35,17 +35,6 @@ def test_the_therapy_makes_this_bank() -> None:
     made = therapy.make_bank(4, 1)
     assert isinstance(made, EnsembleBank)
     assert made.therapy == therapy.id
-    assert set(therapy.limits) == {
-        "maximum_rate",
-        "maximum_bolus",
-        "maximum_on_board",
-        "maximum_24h",
-        "suspend_below",
-        "suspend_predicted_below",
-        "stale_after",
-        "flat_after",
-        "minimum_interval",
-    }
     assert all(bound.source for bound in therapy.limits.values())
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate
+from scipy.stats import halfnorm
 
 from dosetwin.twins.bank import Appraisal
 from dosetwin.twins.estimators import ensemble_hypotheses as hypotheses
@@ -82,6 +83,7 @@ def test_the_posterior_of_one_input_is_bayes_rule() -> None:
     A = np.array([0.002, 0.02, 0.5, 4.0])
     B = np.array([0.05, 0.3, -0.4, 9.0])
     mean, odds = 2.0, -3.0
+    scale = mean * np.sqrt(np.pi / 2.0)
     cells = row.CELLS
     pad = np.zeros(cells - len(A))
     made = hypotheses.posterior(
@@ -93,7 +95,7 @@ def test_the_posterior_of_one_input_is_bayes_rule() -> None:
 
     def weight(i: int, power: int) -> float:
         return integrate.quad(
-            lambda a: a**power * np.exp(-a / mean + a * B[i] - 0.5 * a * a * A[i]) / mean,
+            lambda a: a**power * np.exp(a * B[i] - 0.5 * a * a * A[i]) * halfnorm.pdf(a, scale=scale),
             0.0,
             80.0,
             limit=400,

@@ -8,18 +8,16 @@ have left: e runs through the model linearised at the ensemble's mean, and throu
     e <- F e,      g = H e (what a unit moves the reading by),      e <- e - K g / pull
 
 (generalised likelihood ratio of Willsky & Jones 1976, IEEE Trans Automat Contr 21:108, with a prior instead
-of a
-maximum). With innovations nu of variance S, A = sum g^2 / S and B = sum g nu / S over the cell's life, and
-the
-exponential prior of mean m on the size, the posterior of a is a normal of mean (B - 1/m) / A and variance 1
-/ A cut
-at zero, and the evidence against "nothing happened" is
+of a maximum). With innovations nu of variance S, A = sum g^2 / S and B = sum g nu / S over the cell's life,
+and a half-normal prior of mean m on the size, that is of scale t = m sqrt(pi / 2), the posterior of a is a
+normal of mean B / A' and variance 1 / A' cut at zero, A' = A + 1 / t^2, and the evidence against "nothing
+happened" is
 
-    L = -ln m + ln(2 pi / A) / 2 + ln Phi(x) + x^2 / 2 ,      x = (B - 1/m) / sqrt(A)
+    L = ln 2 - ln(t sqrt(A')) + ln Phi(x) + x^2 / 2 ,      x = B / sqrt(A')
 
 The prior that anything began in a cell is small (`ensemble_layout.FAMILIES`), so it is sparse: a spike at
 nothing
-and an exponential slab. `gram` holds sum g_i g_j / S for all pairs, so that a second input is sought given
+and a half-normal slab. `gram` holds sum g_i g_j / S for all pairs, so that a second input is sought given
 the
 first. A cell that grows too old is committed: members take a draw from its posterior, and what they took is
 subtracted from the evidence of the others. Nothing of this feeds back into the filter before that.
@@ -62,11 +60,15 @@ _FAMILY = np.repeat(np.arange(len(row.FAMILIES)), [family.cells for family in ro
 
 
 class Hypotheses(NamedTuple):
-    """Error `e` that a unit input has left, information `gram` about sizes, and its vector `B`."""
+    """Error `e` that a unit input has left, information `gram` about sizes, and its vector `B`.
+
+    `announced`: meals that were announced, each forgotten with a time constant of a day.
+    """
 
     e: Float[Array, "cells effects patients"]
     gram: Float[Array, "cells cells patients"]
     B: PerCell
+    announced: PerPatient
 
 
 class Posterior(NamedTuple):
@@ -101,14 +103,16 @@ def unpack(numbers: Float[Array, "size patients"]) -> Hypotheses:
     return Hypotheses(
         numbers[: K * R].reshape(K, R, patients),
         numbers[K * R : K * R + K * K].reshape(K, K, patients),
-        numbers[K * R + K * K :],
+        numbers[K * R + K * K : -1],
+        numbers[-1],
     )
 
 
 def pack(h: Hypotheses) -> Float[Array, "size patients"]:
     """As it is stored."""
     patients = h.B.shape[1]
-    return jnp.concatenate([h.e.reshape(-1, patients), h.gram.reshape(-1, patients), h.B])
+    numbers = h.e.reshape(-1, patients), h.gram.reshape(-1, patients), h.B, h.announced[None]
+    return jnp.concatenate(numbers)
 
 
 def moved(
@@ -185,7 +189,7 @@ def taken_in(
     """The hypotheses after a reading; `gain / pull` is what the filter moved its mean by for each mg/dL."""
     A = jnp.diagonal(h.gram, axis1=0, axis2=1).T
     mean = means(meal_mean)
-    size = jnp.clip((h.B - 1.0 / mean) / jnp.maximum(A, _least(mean)), 0.0, mean * _LARGEST[_FAMILY][:, None])
+    size = jnp.clip(h.B / (A + _precision(mean)), 0.0, mean * _LARGEST[_FAMILY][:, None])
     sd = jnp.sqrt(variance)
     unexplained = jnp.minimum(jnp.abs(innovation), jnp.abs(innovation - size * g).min(0)) / sd
     weight = jnp.where(counts, TEMPER / (variance * jnp.maximum(1.0, unexplained / ROBUST)), 0.0)
@@ -196,6 +200,7 @@ def taken_in(
         h.e - gain[np.asarray(row.AFFECTED)][None] * (g * share)[:, None],
         h.gram + weighed[:, None] * g[None],
         h.B + weighed * nu,
+        h.announced,
     )
 
 
@@ -206,9 +211,9 @@ def means(meal_mean: PerPatient) -> PerCell:
     return jnp.stack([of_family[f] for f in _FAMILY])
 
 
-def _least(mean: PerCell) -> PerCell:
-    """Information that a cell is taken to have at least: single precision wants x above -30."""
-    return 1.0 / (900.0 * mean * mean)
+def _precision(mean: PerCell) -> PerCell:
+    """1 / t^2 of the half-normal prior of that mean."""
+    return 2.0 / (np.pi * mean * mean)
 
 
 _LOG_HAZARD = np.log([row.FAMILIES[f].per_day * row.FAMILIES[f].width_min / 1440.0 for f in _FAMILY])
@@ -220,36 +225,39 @@ _AGE_H = (
 )
 
 
-def prior_log_odds(minute: PerPatient) -> PerCell:
-    """Of each cell against nothing; meals by the time of day (`minute`, at the end of the newest cell)."""
+def prior_log_odds(minute: PerPatient, announced: PerPatient) -> PerCell:
+    """Of each cell against nothing; meals by the time of day (`minute`, at the end of the newest cell).
+
+    Who announces meals eats fewer that nobody announces: 1 / (1 + `announced`) of them. Our assumption.
+    """
     hour = jnp.mod(minute / 60.0 - jnp.asarray(_AGE_H, jnp.float32)[:, None], 24.0)
     night = _MEAL_CELLS[:, None] & ((hour > 23.0) | (hour < 5.0))
-    return jnp.asarray(_LOG_HAZARD, jnp.float32)[:, None] + jnp.where(
-        night, np.float32(np.log(NIGHT_HAZARD)), 0.0
-    )
+    told = jnp.where(_MEAL_CELLS[:, None], -jnp.log1p(announced), 0.0)
+    rare = jnp.where(night, np.float32(np.log(NIGHT_HAZARD)), 0.0)
+    return jnp.asarray(_LOG_HAZARD, jnp.float32)[:, None] + told + rare
 
 
 def posterior(B: PerCell, A: PerCell, mean: PerCell, log_odds: PerCell) -> Posterior:
     """Of one input, given information A and its vector B."""
-    A = jnp.maximum(A, _least(mean))
+    precision = _precision(mean)
+    A = A + precision
     sd = 1.0 / jnp.sqrt(A)
-    b = B - 1.0 / mean
-    x = b * sd
+    x = jnp.maximum(B * sd, -30.0)  # what single precision can tell
     log_cdf = jax.scipy.stats.norm.logcdf(x)
-    evidence = -jnp.log(mean) + jnp.log(sd) + 0.5 * np.log(2.0 * np.pi) + log_cdf + 0.5 * x * x
+    evidence = np.log(2.0) + 0.5 * jnp.log(precision) + jnp.log(sd) + log_cdf + 0.5 * x * x
     logits = log_odds + evidence
     most = jnp.maximum(logits.max(0), 0.0)
     weights = jnp.exp(logits - most)
     probability = weights / (weights.sum(0) + jnp.exp(-most))
-    expected = b * sd * sd + sd * jnp.exp(jax.scipy.stats.norm.logpdf(x) - log_cdf)
+    expected = B * sd * sd + sd * jnp.exp(jax.scipy.stats.norm.logpdf(x) - log_cdf)
     largest = mean * _LARGEST[_FAMILY][:, None]
-    return Posterior(probability, b * sd * sd, sd, jnp.clip(expected, 0.0, largest))
+    return Posterior(probability, B * sd * sd, sd, jnp.clip(expected, 0.0, largest))
 
 
 def single(h: Hypotheses, meal_mean: PerPatient, minute: PerPatient) -> Posterior:
     """Posterior of one input."""
     A = jnp.diagonal(h.gram, axis1=0, axis2=1).T
-    return posterior(h.B, A, means(meal_mean), prior_log_odds(minute))
+    return posterior(h.B, A, means(meal_mean), prior_log_odds(minute, h.announced))
 
 
 def inferred(
@@ -257,7 +265,7 @@ def inferred(
 ) -> tuple[Posterior, Posterior, PerCell]:
     """The first input, a second one given the likeliest first, and which cell that is (one-hot)."""
     A = jnp.diagonal(h.gram, axis1=0, axis2=1).T
-    mean, odds = means(meal_mean), prior_log_odds(minute)
+    mean, odds = means(meal_mean), prior_log_odds(minute, h.announced)
     first = posterior(h.B, A, mean, odds)
     likeliest = (first.probability == first.probability.max(0)).astype(jnp.float32)
     likeliest = likeliest / likeliest.sum(0)
@@ -324,7 +332,8 @@ def shifted(h: Hypotheses, crossing: Bool[Array, "families patients"]) -> Hypoth
     e = h.e[_OLDER] * kept[:, None] + _begun()[:, :, None]
     rows = jnp.where(of_cell[:, None], h.gram[_OLDER] * kept[:, None], h.gram)
     gram = jnp.where(of_cell[None], rows[:, _OLDER] * kept[None], rows)
-    return Hypotheses(jnp.where(of_cell[:, None], e, h.e), gram, jnp.where(of_cell, h.B[_OLDER] * kept, h.B))
+    B = jnp.where(of_cell, h.B[_OLDER] * kept, h.B)
+    return h._replace(e=jnp.where(of_cell[:, None], e, h.e), gram=gram, B=B)
 
 
 def committed(

@@ -67,7 +67,7 @@ PARAMETER_ROWS: Final = tuple(DRIFT_PER_SQRT_DAY)
 class Family(NamedTuple):
     """One kind of unknown input: `cells` possible starts, each `width_min` long, the newest first.
 
-    Its size is exponential with mean `mean` (grams a patient for meals, else in the unit of the row that it
+    Its size is half-normal with mean `mean` (grams a patient for meals, else in the unit of the row that it
     enters), and it begins `per_day` times a day.
     """
 
@@ -96,7 +96,7 @@ FIRST: Final = tuple(int(v) for v in np.cumsum([0, *(family.cells for family in 
 AFFECTED: Final = (*range(S1, SITE + 1), LN_SIT, LN_SID, LN_SIE, LN_EGP0)
 """Rows that an unknown input moves: S1 to SITE, and what the filter has wrongly learnt from it."""
 EFFECTS: Final = len(AFFECTED)
-_HYPOTHESES: Final = CELLS * EFFECTS + CELLS * CELLS + CELLS
+_HYPOTHESES: Final = CELLS * EFFECTS + CELLS * CELLS + CELLS + 1
 STATES: Final = ROWS * MEMBERS
 SIZE: Final = STATES + _HYPOTHESES
 
@@ -155,9 +155,9 @@ LOWER = _rows({row: low for row, (low, _) in _BOUNDS.items()}, -np.inf)
 UPPER = _rows({row: high for row, (_, high) in _BOUNDS.items()}, np.inf)
 
 KNOWN: Final = (S1, S2, PLASMA, Y1, Y2, Y3, SITE)
-GAIN = _rows({**dict.fromkeys(KNOWN, 0.0), **dict.fromkeys(PARAMETER_ROWS, 0.2)}, 1.0)
+GAIN = _rows({**dict.fromkeys(KNOWN, 0.0), **dict.fromkeys(PARAMETER_ROWS, 0.5)}, 1.0)
 """Share of the ensemble's gain that a row takes. Insulin is known from what was delivered: correlations with
-it from so few members are chance, so it is left alone. Parameters take a fifth, against chance correlations
-too (our assumption, chosen with the relaxation below)."""
+it from so few members are chance, so it is left alone. Parameters take half of what their correlation with
+the reading is beyond chance (`ensemble_filter`; our assumption, chosen with the relaxation below)."""
 RELAXATION = _rows(dict.fromkeys(PARAMETER_ROWS, 0.3), 0.0)
 """Relaxation of the analysed to the forecast perturbations (Zhang, Snyder & Sun 2004), per row."""
