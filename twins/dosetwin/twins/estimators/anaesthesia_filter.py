@@ -6,10 +6,10 @@ average over 15-30 s and lag behind), plus a persisting and a white error:
 
     reading = B3 + NB + white.
 
-S is an unknown input with a sparse prior: it wanders and jumps, and what of it lasts settles into the level
-SL, what surgery holds and what the surface is wrong by: their sum does not fade by itself, so that no steady
-error is left and forecasts are not too deep; S is what came lately and may end. Only what was announced ends
-by itself (in three members of four). Whether a reading speaks for a
+S is an unknown input with a sparse prior: it wanders and jumps, and passes or settles into the level SL, what
+surgery holds and what the surface is wrong by. So S is what came lately, up or down, and about nothing on the
+average: no steady error is left to it, and forecasts are not too deep because it fades. What was announced
+does not settle; it passes after its end (in three members of four). Whether a reading speaks for a
 jump, for an artefact (diathermy, muscle) or for neither is a question of three densities of the innovation
 z of variance V:
 
@@ -161,7 +161,11 @@ def propagate(x: Ensemble, ask: Round) -> Ensemble:
         )
     ):
         stays = jnp.exp(-h / time)
-        kept = x[r] * (stays if r != row.S else (1.0 - settles) * eased(h * (ask.phase == 2.0), x.shape[1]))
+        kept = x[r] * (
+            stays
+            if r != row.S
+            else (1.0 - settles) * jnp.exp(-h / row.PASSES_MIN) * eased(h * (ask.phase == 2.0), x.shape[1])
+        )
         if r == row.SL:
             kept += settles * x[row.S]
         wandering.append(kept + sd * jnp.sqrt(1.0 - stays * stays) * noise[n])

@@ -42,6 +42,8 @@ FIRST_PARAMETER: Final = CLP
 
 STIMULUS_TIME_MIN, STIMULUS_SD = 8.0, 0.4
 """A stimulus settles into the level with this time constant; between jumps it wanders as if with this SD."""
+PASSES_MIN = 8.0
+"""And with this one it passes, upwards or downwards: what came lately is about as likely to go as to stay."""
 LEVEL_TIME_MIN, LEVEL_SD = 60.0, 0.8
 """The same of the level that surgery holds."""
 JUMP_SD, LEVEL_JUMP_SD, JUMPS_PER_MIN = 0.35, 0.2, 1.0 / 8.0

@@ -1,7 +1,7 @@
-"""The noxious stimulus over the horizon: what is there goes on, what was announced comes and ends.
+"""The noxious stimulus over the horizon: the level goes on, what came lately passes, as what was announced.
 
-Before the opioid, in the units of `anaesthesia_filter` (S + SL): S is held, but for an announced one, which
-fades from its end on; one that is to come is as large as `anaesthesia_filter.announced` expects it, in three
+Before the opioid, in the units of `anaesthesia_filter` (S + SL): S passes slowly, an announced one quickly
+from its end on; one that is to come is as large as `anaesthesia_filter.announced` expects it, in three
 members of four, and rises within a quarter of a minute. Relieved is the case that S ends now, but for
 `RELIEVED` of it.
 """
@@ -39,7 +39,7 @@ def expected_stimulus(
     members = x.shape[1]
     t = t[:, None]
     left = eased(jnp.clip(t - announced.left, 0.0, announced.easing), members)
-    kept = x[row.S] * left
+    kept = x[row.S] * left * jnp.exp(-t / row.PASSES_MIN)[..., None]
     order = jnp.arange(members)
     size = (order % 4 > 0) * -jnp.log(1.0 - ((17 * order) % members + 0.5) / members)
     begun = jnp.clip(RISES_PER_MIN * (t - announced.begins), 0.0, 1.0)

@@ -1,9 +1,9 @@
 """Forecast of every candidate of both drugs on the ensemble, and what it costs.
 
 A candidate is a pair of moves, one a drug (`anaesthesia_moves`); propofol's targets are by the geometric mean
-over members of what is needed beside that candidate's remifentanil. What the index asks for now is expected
-to go on (the level takes over what lasts, `anaesthesia_filter`): who hopes for a stimulus to fade makes every
-forecast too deep, and stays too light. What was announced comes and ends (`anaesthesia_expected`).
+over members of what is needed beside that candidate's remifentanil. The level of
+stimulation is expected to go on, what came lately to pass slowly, and what was announced to come and end
+(`anaesthesia_expected`): who hopes that all of it fades makes every forecast too deep, and stays too light.
 
 The chance of an index below 30 is a hard bound (`choose`): with a chance of `RELIEF` the stimulus ends now,
 otherwise it goes on, and propofol is stopped after its first rate: what comes later can still be changed, and
