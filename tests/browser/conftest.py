@@ -164,7 +164,7 @@ def stop_process(process: subprocess.Popen[bytes]) -> int:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A fresh browser profile, light."""
     opened = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    opened.set_default_timeout(45_000)
+    opened.set_default_timeout(120_000)
     yield opened
     opened.close()
 

@@ -23,7 +23,7 @@ from tests.browser.conftest import LiveWard, open_page
 pytestmark = [pytest.mark.broker, pytest.mark.browser]
 
 
-def actions(live: LiveWard, wanted: str, timeout_s: float = 30.0) -> list[Action]:
+def actions(live: LiveWard, wanted: str, timeout_s: float = 120.0) -> list[Action]:
     """The actions on the topic that speak of `wanted`, once there is one."""
     kafka = live.settings.kafka
     consumer = kafka_clients.consumer(kafka, "test-actions")
@@ -120,7 +120,7 @@ def test_acknowledging_an_alert_and_what_came_of_it(context: BrowserContext, liv
             alert=raised.alert,
             at=action.at,
             person=action.person,
-            until=instant(live_ward.event_s() + 36_000),
+            until=instant(live_ward.event_s() + 360_000),
             action_id=action.id,
         )
         live_ward.ward.send("alerts", bed.patient, seen, key=f"{raised.alert}/acknowledged")
