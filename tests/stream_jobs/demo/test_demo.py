@@ -37,7 +37,7 @@ KEYS = {
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(900)
 def test_a_demo_loses_nothing_and_its_messages_keep_the_published_contracts(
     broker_bootstrap: str, tmp_path: Path
 ) -> None:
@@ -51,7 +51,7 @@ def test_a_demo_loses_nothing_and_its_messages_keep_the_published_contracts(
         env=os.environ,
         capture_output=True,
         text=True,
-        timeout=680,
+        timeout=880,
         check=False,
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
