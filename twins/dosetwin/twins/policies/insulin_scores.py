@@ -13,7 +13,7 @@ ZONE = 1.1
 """Glucose from the risk function's zero (112.5 mg/dL) to this many times it costs nothing, and what is higher
 as much as if it were lower by this factor: where nothing is at stake no insulin is given for it (zone
 control: Gondhalekar 2016, Automatica 71:237). Our assumption."""
-LOW_WEIGHT, HIGH_WEIGHT = 3.0, 1.5
+LOW_WEIGHT, HIGH_WEIGHT = 3.5, 1.5
 """Weights of the low and the high side of the risk function, on top of its own steepness on the low side. Our
 assumption; these, the zone and the bounds below were chosen on development patients: docs/closed-loop.md."""
 RISK_BELOW_70, RISK_BELOW_54 = 0.15, 0.03
