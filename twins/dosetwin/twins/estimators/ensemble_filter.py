@@ -7,9 +7,7 @@ one scalar reading at a time, with four additions:
   its pull is bounded (Huber), a compression artefact cannot drag the twin away and a second one in a row
   still can;
 - a reading below or above the sensor's range updates by the moments of the truncated predictive normal;
-- parameters take of their gain what their correlation r with the reading is beyond chance,
-  1 - 1 / ((M - 1) r^2) of M members or nothing (sampling-error correction, after Anderson 2012, Mon Weather
-  Rev 140:2359), and are relaxed to their prior perturbations (`ensemble_layout`);
+- partial gain and relaxation to prior perturbations for the parameters (`ensemble_layout`);
 - hypotheses about inputs nobody announced run beside the ensemble (`ensemble_hypotheses`); the likelier one
 is,
   the less the parameters learn from what it may explain.
@@ -207,13 +205,8 @@ def update_with_gain(
 
     fixed = np.ones(row.ROWS, np.float32)
     fixed[row.LN_SIT :] = 0.0
-    dx = x - x.mean(1, keepdims=True)
-    together = (dx * dh).sum(1)
-    # how many times the squared correlation is what chance gives of so many members
-    beyond = together**2 * (members - 1) / jnp.maximum((dx * dx).sum(1) * (dh * dh).sum(0), 1e-20)
-    sure = jnp.maximum(1.0 - 1.0 / jnp.maximum(beyond, 1e-6), 0.0)
-    taken = row.GAIN[:, None] * (fixed[:, None] + (1.0 - fixed)[:, None] * learning * sure)
-    gain = together / ((members - 1) * variance) * taken
+    taken = row.GAIN[:, None] * (fixed[:, None] + (1.0 - fixed)[:, None] * learning)
+    gain = ((x - x.mean(1, keepdims=True)) * dh).sum(1) / ((members - 1) * variance) * taken
     keep = (1.0 - row.RELAXATION)[:, None, None]
     moved = x + gain[:, None, :] * (shift - keep * (beta * dh))
     moved = jnp.clip(moved, row.LOWER[:, None, None], row.UPPER[:, None, None])

@@ -155,9 +155,9 @@ LOWER = _rows({row: low for row, (low, _) in _BOUNDS.items()}, -np.inf)
 UPPER = _rows({row: high for row, (_, high) in _BOUNDS.items()}, np.inf)
 
 KNOWN: Final = (S1, S2, PLASMA, Y1, Y2, Y3, SITE)
-GAIN = _rows({**dict.fromkeys(KNOWN, 0.0), **dict.fromkeys(PARAMETER_ROWS, 0.5)}, 1.0)
+GAIN = _rows({**dict.fromkeys(KNOWN, 0.0), **dict.fromkeys(PARAMETER_ROWS, 0.2)}, 1.0)
 """Share of the ensemble's gain that a row takes. Insulin is known from what was delivered: correlations with
-it from so few members are chance, so it is left alone. Parameters take half of what their correlation with
-the reading is beyond chance (`ensemble_filter`; our assumption, chosen with the relaxation below)."""
+it from so few members are chance, so it is left alone. Parameters take a fifth, against chance correlations
+too (our assumption, chosen with the relaxation below)."""
 RELAXATION = _rows(dict.fromkeys(PARAMETER_ROWS, 0.3), 0.0)
 """Relaxation of the analysed to the forecast perturbations (Zhang, Snyder & Sun 2004), per row."""

@@ -13,10 +13,10 @@ ZONE = 1.1
 """Glucose from the risk function's zero (112.5 mg/dL) to this many times it costs nothing, and what is higher
 as much as if it were lower by this factor: where nothing is at stake no insulin is given for it (zone
 control: Gondhalekar 2016, Automatica 71:237). Our assumption."""
-LOW_WEIGHT, HIGH_WEIGHT = 3.5, 1.5
+LOW_WEIGHT, HIGH_WEIGHT = 3.0, 1.5
 """Weights of the low and the high side of the risk function, on top of its own steepness on the low side. Our
 assumption; these, the zone and the bounds below were chosen on development patients: docs/closed-loop.md."""
-RISK_BELOW_70, RISK_BELOW_54 = 0.15, 0.03
+RISK_BELOW_70, RISK_BELOW_54 = 0.10, 0.02
 """Chance constraints: how probable a candidate may make it to be ever below 70, 54 mg/dL within 5 h, where
 30 min without insulin leave less. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
 SOFT_MG_DL = 3.0
