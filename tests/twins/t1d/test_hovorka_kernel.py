@@ -189,11 +189,3 @@ def test_the_sensitivity_scale_makes_the_basal_rate_hold_the_glucose() -> None:
     p[:3] *= scale
     settled = solve(resting(u, G, p), u, p, 3 * 1440.0)
     assert settled[8] / 0.16 == pytest.approx(G, rel=1e-4)
-
-
-def test_the_balancing_production_makes_the_basal_rate_hold_the_glucose() -> None:
-    p = NOMINAL.copy()
-    u, G = 0.15, 6.8
-    p[3] = hovorka.balancing_production(np.array([u]), np.array([G]), tuple(np.array([s]) for s in p[:3]))[0]
-    settled = solve(resting(u, G, p), u, p, 3 * 1440.0)
-    assert settled[8] / 0.16 == pytest.approx(G, rel=1e-4)

@@ -2,9 +2,8 @@
 
 Every member draws its own parameters, its own basal glucose and its own basal need; the common scale of its
 three insulin sensitivities is then what makes that basal delivery hold that glucose (a quadratic, `hovorka`).
-So a total daily dose tells the twin how sensitive the patient is, as it tells a clinician; a known correction
-factor or carbohydrate ratio tells it better. A basal rate that is known tells how much production there is to
-hold: then EGP_0 is what makes that rate hold that glucose at these sensitivities.
+So a total daily dose tells the twin how sensitive the patient is, as it tells a clinician; a known basal rate
+tells it better, a known correction factor or carbohydrate ratio too.
 
 Sources. Medians: Hovorka 2004, Table 1. Coefficients of variation of S_IT, S_ID, S_IE, EGP_0 (63, 96, 59, 24
 %) and of 1/t_maxI (25 %): the population that the group's simulator and its users draw from (Wilinska 2010;
@@ -133,17 +132,16 @@ def prior_ensemble(
     np.clip(parameters, _LOWER[row.LN_SIT :], _UPPER[row.LN_SIT :], out=parameters)
 
     programme = known.basal_U_per_h * 1000.0 / 60.0 / weight_kg
-    told = basal_U_per_h(known.effective_daily_dose_U) * 1000.0 / 60.0 / weight_kg
-    need = told * np.exp(BASAL_SHARE_LOG_SD * z[row.S1])
+    if known.basal_rate_U_per_h:
+        need = programme * np.exp(0.5 * BASAL_SHARE_LOG_SD * z[row.S1])
+    else:
+        told = basal_U_per_h(known.effective_daily_dose_U) * 1000.0 / 60.0 / weight_kg
+        need = told * np.exp(BASAL_SHARE_LOG_SD * z[row.S1])
     fasting = BASAL_GLUCOSE_MMOL_L * np.exp(BASAL_GLUCOSE_LOG_SD * z[row.Q2])
     S = np.exp(x[row.LN_SIT : row.LN_TI + 1])
     S_IT, S_ID, S_IE, EGP0, t_maxI = S
     scale = hovorka.sensitivity_scale(need, fasting, EGP0, (S_IT, S_ID, S_IE))
     x[row.LN_SIT : row.LN_SIE + 1] += np.log(scale)
-    if known.basal_rate_U_per_h:
-        held = programme * np.exp(0.5 * BASAL_SHARE_LOG_SD * z[row.S2])
-        balance = hovorka.balancing_production(held, fasting, tuple(np.exp(x[row.LN_SIT : row.LN_SIE + 1])))
-        x[row.LN_EGP0] = np.clip(np.log(balance), _LOWER[row.LN_EGP0], _UPPER[row.LN_EGP0])
 
     plasma = programme / (K_E * V_I)
     x[row.S1 : row.S2 + 1] = programme * t_maxI

@@ -143,20 +143,6 @@ def sensitivity_scale(
     return (-b - np.sqrt(b * b - 4.0 * a * c)) / (2.0 * a)
 
 
-def balancing_production(
-    basal_mU_kg_min: FloatArray, glucose_mmol_L: FloatArray, S: tuple[FloatArray, ...]
-) -> FloatArray:
-    """EGP_0 (mmol/kg/min) for which the basal rate holds that glucose at these sensitivities.
-
-    The steady state of `sensitivity_scale` solved for E: (F + x1 Q1 x2 / (k12 + x2)) / (1 - x3).
-    """
-    I_b = basal_mU_kg_min / (K_E * V_I)
-    x1, x2, x3 = (S_j * I_b for S_j in S)
-    Q1 = glucose_mmol_L * V_G
-    held = x1 * saturation(Q1) * Q1 * x2 / (K_12 + x2)
-    return (losses(glucose_mmol_L) + held) / np.maximum(1.0 - x3, 0.05)
-
-
 def losses(glucose_mmol_L: FloatArray) -> FloatArray:
     """F01c + F_R + S_GZ V_G (G - G_r) at that glucose, mmol/kg/min."""
     return (
