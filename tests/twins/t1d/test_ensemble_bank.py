@@ -35,6 +35,23 @@ def test_the_therapy_makes_this_bank() -> None:
     made = therapy.make_bank(4, 1)
     assert isinstance(made, EnsembleBank)
     assert made.therapy == therapy.id
+    assert set(therapy.limits) == {
+        "maximum_rate",
+        "maximum_times_basal",
+        "maximum_bolus",
+        "maximum_on_board",
+        "maximum_24h",
+        "maximum_given_since",
+        "suspend_below",
+        "suspend_predicted_below",
+        "stale_after",
+        "flat_after",
+        "noise_above",
+        "minimum_spacing",
+        "sensor_error_at",
+        "sensor_error_below",
+        "minimum_interval",
+    }
     assert all(bound.source for bound in therapy.limits.values())
 
 

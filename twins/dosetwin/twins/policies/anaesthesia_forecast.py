@@ -38,9 +38,7 @@ from dosetwin.twins.models import anaesthesia_circulation as circulation
 from dosetwin.twins.models import anaesthesia_response as response
 from dosetwin.twins.policies.anaesthesia_expected import Announced, expected_stimulus
 from dosetwin.twins.policies.anaesthesia_moves import (
-    AT,
     AT_S,
-    FIRST_MOVE,
     GENTLE,
     PEAK_NG_ML,
     PROPOFOL,
@@ -48,6 +46,7 @@ from dosetwin.twins.policies.anaesthesia_moves import (
     Reach,
     moves_to,
     reach_of,
+    superposed,
 )
 
 STIRRED: Final = 0.8
@@ -272,19 +271,11 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
     i, j = best // (len(PROPOFOL) + 1), best % (len(PROPOFOL) + 1)
     who = jnp.arange(n)
 
-    def chosen(reach: Reach, first: Array, second: Array) -> tuple[Array, Array]:
-        at = jnp.asarray(AT) + 1
-        before = jnp.maximum(at - FIRST_MOVE, 0)
-        out = []
-        for free, step in ((reach.free_E, reach.step_E), (reach.free_M, reach.step_M)):
-            out.append(free[at] + first * (step[at] - step[before]) + second * step[before])
-        return out[0], out[1]
-
     # the same moves once more for the best alone: cheaper than keeping all
     wish = _propofol_targets(x, ask, target_r[i, who])
     of_p = moves_to(hypnotic, wish, ask.running_p, ask.highest_p, ask.increment_p)
-    P, P_M = chosen(hypnotic, of_p.first[j, who], of_p.second[j, who])
-    R, R_M = chosen(opioid, of_r.first[i, who], of_r.second[i, who])
+    P, P_M = superposed(hypnotic, of_p.first[j, who], of_p.second[j, who])
+    R, R_M = superposed(opioid, of_r.first[i, who], of_r.second[i, who])
     index, pressure, heart = _effects(x, P, R, P_M, R_M, stimulus, drift)
     return Forecasts(
         cost,

@@ -109,12 +109,19 @@ def moves_to(
     second = jnp.clip((target - F2 - G21 * first) / G22, 0.0, highest)
     first = jnp.concatenate([running[None], first])
     second = jnp.concatenate([running[None], second])
+    wide = first[:, None, None], second[:, None, None]
+    at = jnp.asarray(AT) + 1
+    before = jnp.maximum(at - FIRST_MOVE, 0)
+    stopped = reach.free_E[at] + wide[0] * (reach.step_E[at] - reach.step_E[before])
+    return Moves(first, second, *superposed(reach, *wide), stopped)
+
+
+def superposed(reach: Reach, first: Array, second: Array) -> tuple[Array, Array]:
+    """Concentrations E and M [..., times, members, patients] at `AT` under rates that broadcast to that."""
     at = jnp.asarray(AT) + 1
     before = jnp.maximum(at - FIRST_MOVE, 0)
 
     def under(free: Array, step: Array) -> Array:
-        a, b = step[at] - step[before], step[before]
-        return free[at] + first[:, None, None] * a + second[:, None, None] * b
+        return free[at] + first * (step[at] - step[before]) + second * step[before]
 
-    stopped = reach.free_E[at] + first[:, None, None] * (reach.step_E[at] - reach.step_E[before])
-    return Moves(first, second, under(reach.free_E, reach.step_E), under(reach.free_M, reach.step_M), stopped)
+    return under(reach.free_E, reach.step_E), under(reach.free_M, reach.step_M)
