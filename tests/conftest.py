@@ -31,7 +31,7 @@ is complete; processes that tests start inherit this, so that what is compared b
 def compile_quickly() -> None:
     """Cheaper programs for the tests, every one of them kept; call before JAX is imported."""
     os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} {os.environ.get('XLA_FLAGS', '')}".strip()
-    # small ones, too: each process compiles them, and again once caches were emptied (tests/twins/conftest.py)
+    # small ones, too: compiled in each process, and again once caches were emptied (tests/twins/conftest.py)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     keep_compilations()
 
