@@ -27,15 +27,13 @@ finish() {
 }
 
 asked=("$@")
-rooms=(tests/twins tests/stream_jobs tests/browser tests/dashboards tests/platform tests/repository)
 
 tests() {
-    local status=0 paths=("${rooms[@]}")
+    local paths=(tests)
     [[ " ${asked[*]-} " == *" tests"* ]] && paths=()
-    .venv/bin/pytest --durations=15 "$@" ${asked[@]+"${asked[@]}"} ${paths[@]+"${paths[@]}"} || status=$?
-    # 5: nothing to run, as where ARGS name a part that is wholly in the other section
-    [[ $status == 5 && ${#asked[@]} -gt 0 ]] && status=0
-    return "$status"
+    # two at once: compiling takes most of the library's time, waiting most of the stream's (tests/conftest.py)
+    .venv/bin/pytest --durations=15 -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder \
+        ${asked[@]+"${asked[@]}"} ${paths[@]+"${paths[@]}"}
 }
 
 section "environment" "make environment" infra/environment.sh
@@ -47,12 +45,6 @@ section "format (ruff)" "make format" .venv/bin/ruff format --check .
 section "types (mypy, strict)" "make types" .venv/bin/mypy
 section "import arrows (import-linter)" "make imports" .venv/bin/lint-imports
 section "chromium for the browser tests" "make chromium" infra/install_chromium.sh
-# Compiling takes most of the library's time: two files at once. A broker, a browser and Ray are not shared.
-alone="broker or browser or ray"
-section "tests: library (pytest)" ".venv/bin/pytest --lf -m 'not slow and not ($alone)'" \
-    tests -m "not slow and not ($alone)" -n 2 --dist loadfile --no-loadscope-reorder
-rooms=("${rooms[@]:1}") # twins know none of them
-section "tests: stream, browser, Ray (pytest)" ".venv/bin/pytest --lf -m 'not slow and ($alone)'" \
-    tests -m "not slow and ($alone)"
+section "tests (pytest)" ".venv/bin/pytest -m 'not slow' --lf" tests
 finish
 printf '\nall checks hold\n'

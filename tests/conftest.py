@@ -28,6 +28,10 @@ is complete; processes that tests start inherit this, so that what is compared b
 """
 
 
+ALONE = ("broker", "browser", "ray")
+"""Marks of what takes the machine's one broker, browser or Ray."""
+
+
 def compile_quickly() -> None:
     """Cheaper programs for the tests, every one of them kept; call before JAX is imported."""
     os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} {os.environ.get('XLA_FLAGS', '')}".strip()
@@ -41,6 +45,21 @@ compile_quickly()
 property_settings.register_profile("any machine", deadline=None)
 property_settings.load_profile("any machine")
 _counter = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: a broker, a browser and Ray are not shared, so their tests are one group.
+
+    It comes first, being the longest; every other file is a group of its own, so that what a file has
+    compiled is compiled once.
+    """
+
+    def is_alone(item: pytest.Item) -> bool:
+        return any(item.get_closest_marker(name) for name in ALONE)
+
+    items.sort(key=lambda item: not is_alone(item))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("alone" if is_alone(item) else item.location[0]))
 
 
 @pytest.fixture(scope="session")

@@ -200,7 +200,7 @@ def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    process = start("--for", "10")
+    process = start("--for", "25")  # 100 minutes: insulin is slow
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     counters = json.loads(output.splitlines()[-1])
@@ -223,7 +223,8 @@ def test_a_command_changes_the_body_and_survives_a_kill(settings: Settings, tmp_
         if sample.quantity == "glucose"
     )
     before = [value for moment, value in glucose if moment <= commanded[0].at]
-    assert min(value for _, value in glucose[-3:]) < before[-1] - 40, "20 U lower glucose"
+    after = [value for moment, value in glucose if moment > commanded[0].at]
+    assert min(after) < 0.7 * before[-1], "20 U lower glucose"
 
 
 def test_load_is_poured_in_event_order(settings: Settings) -> None:
