@@ -19,7 +19,7 @@ help: ## this list
 demo: environment ## everything on this machine: broker, twins, fleet, dashboard in the browser
 	@exec $(RUN)/dosetwin demo $(ARGS)
 
-test: ## lint, types, import arrows, unit, integration and browser tests (about 20 minutes on 2 cores)
+test: ## lint, types, import arrows, unit, integration and browser tests (about 17 minutes on 2 cores)
 	@infra/run_checks.sh $(ARGS)
 
 test-slow: environment ## the tests that are too long for every change
