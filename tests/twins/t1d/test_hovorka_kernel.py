@@ -28,7 +28,7 @@ def published(_t: object, state: jax.Array, args: tuple[jax.Array, jax.Array]) -
     S1, S2, I, x1, x2, x3, D1, D2, Q1, Q2 = state  # noqa: E741
     u, p = args
     SIT, SID, SIE, EGP0, tI, tG, AG = p
-    ka1, ka2, ka3 = 0.006, 0.06, 0.03
+    ka1, ka2, ka3 = 0.006, 0.06, 0.011  # the last is ours (`insulin_absorption`)
     G = Q1 / 0.16
     F01c = jnp.where(G >= 4.5, 0.0097, 0.0097 * G / 4.5)
     FR = jnp.where(G >= 9.0, 0.003 * (G - 9.0) * 0.16, 0.0)

@@ -3,7 +3,8 @@
 Every member draws its own parameters, its own basal glucose and its own basal need; the common scale of its
 three insulin sensitivities is then what makes that basal delivery hold that glucose (a quadratic, `hovorka`).
 So a total daily dose tells the twin how sensitive the patient is, as it tells a clinician; a known basal rate
-tells it better, a known correction factor or carbohydrate ratio too.
+tells it better. How many grams a unit covers, as told or as is usual, is then an observation of all draws
+(`ensemble_meal_ratio`); a correction factor that is told only sizes candidates.
 
 Sources. Medians: Hovorka 2004, Table 1. Coefficients of variation of S_IT, S_ID, S_IE, EGP_0 (63, 96, 59, 24
 %) and of 1/t_maxI (25 %): the population that the group's simulator and its users draw from (Wilinska 2010;
@@ -26,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosetwin.twins.estimators import ensemble_layout as row
+from dosetwin.twins.estimators.ensemble_meal_ratio import conditioned, known_ratio, ratio_g_per_U
 from dosetwin.twins.models import hovorka
 from dosetwin.twins.models.insulin_absorption import K_E, V_I
 
@@ -35,8 +37,6 @@ BASAL_SHARE_LOG_SD = 0.15
 """Its spread between people, on the log scale; a basal rate that is given is as wrong as half of that."""
 CORRECTION_RULE = 1800.0
 """mg/dL that 1 U lowers, times total daily dose (the 1800 rule for rapid-acting insulin)."""
-CARBOHYDRATE_RULE = 500.0
-"""g that 1 U covers, times total daily dose (the 500 rule)."""
 LOG_SD = {
     row.LN_SIT: 0.29,
     row.LN_SID: 0.40,
@@ -75,6 +75,7 @@ _MEDIANS = {
 }
 
 Ensemble = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
 
 
 class Settings(NamedTuple):
@@ -95,14 +96,11 @@ class Settings(NamedTuple):
     def effective_daily_dose_U(self) -> float:
         """The total daily dose that stands for how sensitive the patient is.
 
-        The geometric mean of what each known setting says by its rule (500, 1800).
+        With a known correction factor the geometric mean of the dose and of what that says (the 1800 rule).
         """
-        said = [self.total_daily_dose_U]
-        if self.carbohydrate_ratio_g_per_U:
-            said.append(CARBOHYDRATE_RULE / self.carbohydrate_ratio_g_per_U)
-        if self.correction_factor_mg_dL_per_U:
-            said.append(CORRECTION_RULE / self.correction_factor_mg_dL_per_U)
-        return math.exp(sum(map(math.log, said)) / len(said))
+        if not self.correction_factor_mg_dL_per_U:
+            return self.total_daily_dose_U
+        return math.sqrt(self.total_daily_dose_U * CORRECTION_RULE / self.correction_factor_mg_dL_per_U)
 
 
 def basal_U_per_h(total_daily_dose_U: float) -> float:
@@ -124,31 +122,20 @@ def prior_ensemble(
     if members > 2:
         z -= np.add.reduce(z, 1, keepdims=True) / members
         z /= np.sqrt(np.einsum("rm,rm->r", z, z) / members)[:, None]
+    ratio = known_ratio(weight_kg, known.total_daily_dose_U, known.carbohydrate_ratio_g_per_U)
+    z = conditioned(z, _DECIDES_RATIO, lambda probes: np.log(_basal(probes, known).ratio_g_per_U), ratio)
+    basal = _basal(z, known)
     x = np.zeros((row.ROWS, members))
-    parameters = x[row.LN_SIT :]
-    np.multiply(_LOG_SD, z[row.LN_SIT :], out=parameters)
-    parameters += _LOG_MEDIAN
-    x[row.LN_EGP0] += PRODUCTION_EXPONENT * math.log(min(weight_kg / ADULT_KG, 1.0))
-    np.clip(parameters, _LOWER[row.LN_SIT :], _UPPER[row.LN_SIT :], out=parameters)
-
+    x[row.LN_SIT :] = basal.parameters
     programme = known.basal_U_per_h * 1000.0 / 60.0 / weight_kg
-    if known.basal_rate_U_per_h:
-        need = programme * np.exp(0.5 * BASAL_SHARE_LOG_SD * z[row.S1])
-    else:
-        told = basal_U_per_h(known.effective_daily_dose_U) * 1000.0 / 60.0 / weight_kg
-        need = told * np.exp(BASAL_SHARE_LOG_SD * z[row.S1])
-    fasting = BASAL_GLUCOSE_MMOL_L * np.exp(BASAL_GLUCOSE_LOG_SD * z[row.Q2])
-    S = np.exp(x[row.LN_SIT : row.LN_TI + 1])
-    S_IT, S_ID, S_IE, EGP0, t_maxI = S
-    scale = hovorka.sensitivity_scale(need, fasting, EGP0, (S_IT, S_ID, S_IE))
-    x[row.LN_SIT : row.LN_SIE + 1] += np.log(scale)
+    t_maxI = np.exp(x[row.LN_TI])
 
     plasma = programme / (K_E * V_I)
     x[row.S1 : row.S2 + 1] = programme * t_maxI
     x[row.PLASMA : row.Y3 + 1] = plasma
     first = FIRST_GLUCOSE_MMOL_L * np.exp(FIRST_GLUCOSE_LOG_SD * z[row.Q1])
     x[row.Q1] = first * hovorka.V_G
-    x1, x2 = scale * S_IT * plasma, scale * S_ID * plasma
+    x1, x2 = np.exp(x[row.LN_SIT]) * plasma, np.exp(x[row.LN_SID]) * plasma
     x1 *= hovorka.saturation(x[row.Q1])
     x[row.Q2] = x1 * x[row.Q1] / (hovorka.K_12 + x2)
     x[row.C] = first * np.exp(0.05 * z[row.C])
@@ -158,6 +145,32 @@ def prior_ensemble(
     return np.clip(x, _LOWER, _UPPER).astype(np.float32)
 
 
+class _Basal(NamedTuple):
+    """Log-parameters [LN_SIT to the last row, members] at which the basal need holds the fasting glucose."""
+
+    parameters: FloatArray
+    ratio_g_per_U: FloatArray
+
+
+def _basal(z: FloatArray, known: Settings) -> _Basal:
+    """Of standard normal draws `z` [rows, members]."""
+    parameters = _LOG_SD * z[row.LN_SIT :] + _LOG_MEDIAN
+    parameters[row.LN_EGP0 - row.LN_SIT] += PRODUCTION_EXPONENT * math.log(
+        min(known.weight_kg / ADULT_KG, 1.0)
+    )
+    np.clip(parameters, _LOWER[row.LN_SIT :], _UPPER[row.LN_SIT :], out=parameters)
+    share = (0.5 if known.basal_rate_U_per_h else 1.0) * BASAL_SHARE_LOG_SD
+    need = known.basal_U_per_h * 1000.0 / 60.0 / known.weight_kg * np.exp(share * z[row.S1])
+    fasting = BASAL_GLUCOSE_MMOL_L * np.exp(BASAL_GLUCOSE_LOG_SD * z[row.Q2])
+    S_IT, S_ID, S_IE, EGP0 = np.exp(parameters[:4])
+    scale = hovorka.sensitivity_scale(need, fasting, EGP0, (S_IT, S_ID, S_IE))
+    parameters[:3] += np.log(scale)
+    A_G = np.exp(parameters[row.LN_AG - row.LN_SIT])
+    S = scale * S_IT, scale * S_ID, scale * S_IE
+    return _Basal(parameters, ratio_g_per_U(need, fasting, EGP0, S, A_G))
+
+
+_DECIDES_RATIO = (row.LN_SIT, row.LN_SID, row.LN_SIE, row.LN_EGP0, row.LN_AG, row.S1, row.Q2)
 _LOG_SD = np.array([LOG_SD[r] for r in row.PARAMETER_ROWS])[:, None]
 _LOG_MEDIAN = np.log([_MEDIANS[r] for r in row.PARAMETER_ROWS])[:, None]
 _LOWER, _UPPER = row.LOWER[:, None].astype(float), row.UPPER[:, None].astype(float)

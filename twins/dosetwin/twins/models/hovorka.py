@@ -143,6 +143,27 @@ def sensitivity_scale(
     return (-b - np.sqrt(b * b - 4.0 * a * c)) / (2.0 * a)
 
 
+def glucose_per_insulin(
+    basal_mU_kg_min: FloatArray,
+    glucose_mmol_L: FloatArray | float,
+    EGP0: FloatArray,
+    S: tuple[FloatArray, FloatArray, FloatArray],
+) -> FloatArray:
+    """How much glucose a little more insulin disposes of where that basal rate holds that glucose, mmol/mU.
+
+    In steady state what insulin holds back and disposes of is R = E S_IE I + x1 Q1 x2 / (k12 + x2), with
+    I = u / (k_e V_I), x1 = S_IT I (times the saturation) and x2 = S_ID I; this is dR/du at constant glucose.
+    What a bolus does in all is what a rate does in steady state, since the chain is linear.
+    """
+    I_b = basal_mU_kg_min / (K_E * V_I)
+    Q1 = np.asarray(glucose_mmol_L * V_G, dtype=np.float64)
+    x1, x2, x3 = (S_j * I_b for S_j in S)
+    x1 = x1 * saturation(Q1)
+    away = K_12 + x2
+    per_rate: FloatArray = (EGP0 * x3 + x1 * Q1 * x2 * (1.0 / away + K_12 / away**2)) / basal_mU_kg_min
+    return per_rate
+
+
 def losses(glucose_mmol_L: FloatArray) -> FloatArray:
     """F01c + F_R + S_GZ V_G (G - G_r) at that glucose, mmol/kg/min."""
     return (

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from dosetwin.twins.bank import Appraisal
 from dosetwin.twins.estimators import ensemble_layout as row
 from dosetwin.twins.estimators.ensemble_delivery import Delivery, mean_rate
-from dosetwin.twins.estimators.ensemble_prior import CARBOHYDRATE_RULE, CORRECTION_RULE
+from dosetwin.twins.estimators.ensemble_meal_ratio import ratio_g_per_U
+from dosetwin.twins.estimators.ensemble_prior import BASAL_GLUCOSE_MMOL_L, CORRECTION_RULE
 from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
 from dosetwin.twins.models.insulin_absorption import K_E, V_I
 from dosetwin.twins.policies import insulin_candidates as candidates
@@ -80,7 +81,7 @@ def appraise(
     rates = candidates.rates(basal, targets.rate_increment_U_per_h)
     boluses = candidates.boluses(
         (glucose_now - targets.goal_mg_dL) * needs / CORRECTION_RULE,
-        gut_g * needs / CARBOHYDRATE_RULE,
+        gut_g / _meal_ratio(x, basal * 1000.0 / 60.0 / weight),
         on_board,
         basal,
         targets.maximum_bolus_U,
@@ -178,6 +179,13 @@ def appraise(
         ),
         would_change=_reasons.would_change(best, wanted, runner_up, falls=falls, rises=rises),
     )
+
+
+def _meal_ratio(x: Values, basal_mU_kg_min: FloatArray) -> FloatArray:
+    """[n] grams that a unit covers, at the members' mean parameters."""
+    logs = x[:, row.LN_SIT : row.LN_AG + 1].mean(2).astype(np.float64)
+    S_IT, S_ID, S_IE, EGP0, *_, A_G = np.exp(logs.T)
+    return ratio_g_per_U(basal_mU_kg_min, BASAL_GLUCOSE_MMOL_L, EGP0, (S_IT, S_ID, S_IE), A_G)
 
 
 def _runner_up(

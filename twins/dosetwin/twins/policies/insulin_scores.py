@@ -16,9 +16,6 @@ control: Gondhalekar 2016, Automatica 71:237). Our assumption."""
 LOW_WEIGHT, HIGH_WEIGHT = 3.0, 1.5
 """Weights of the low and the high side of the risk function, on top of its own steepness on the low side. Our
 assumption; these, the zone and the bounds below were chosen on development patients: docs/closed-loop.md."""
-RISK_BELOW_70, RISK_BELOW_54 = 0.10, 0.02
-"""Chance constraints: how probable a candidate may make it to be ever below 70, 54 mg/dL within 5 h, where
-30 min without insulin leave less. Our assumption; targets `risk_below_70`, `risk_below_54` override them."""
 SOFT_MG_DL = 3.0
 """Scale of the step that counts a member as low. Our assumption."""
 CERTAIN = 0.5

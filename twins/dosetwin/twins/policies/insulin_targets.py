@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from dosetwin.twins.policies.insulin_scores import RISK_BELOW_54, RISK_BELOW_70
-
+RISK_BELOW_70, RISK_BELOW_54 = 0.15, 0.03
+"""Chance constraints: how probable a candidate may make it to be ever below 70, 54 mg/dL within 5 h, where
+30 min without insulin leave less. Our assumption."""
 GOAL_MG_DL = 110.0
 """Glucose that corrections aim at (Loop and oref0 default to 100-115)."""
 FLOOR_MG_DL = 60.0

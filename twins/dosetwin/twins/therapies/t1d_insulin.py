@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from dosetwin.twins.bank import Bank
+from dosetwin.twins.policies.insulin_targets import RISK_BELOW_54, RISK_BELOW_70
 from dosetwin.twins.therapy import AlertRule, Bound, Ceiling, CovariateNeed, Drug, Quantity, Therapy
 
 _LOOP = "Loop / LoopAlgorithm"
@@ -73,10 +74,10 @@ therapy = Therapy(
             "low": Bound(70.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
             "high": Bound(180.0, "mg/dL", "International consensus on time in range, Battelino 2019"),
             "risk_below_70": Bound(
-                0.10, "1", "our assumption: risk over 5 h, where 30 min without insulin leave less"
+                RISK_BELOW_70, "1", "our assumption: risk over 5 h, where 30 min without insulin leave less"
             ),
             "risk_below_54": Bound(
-                0.02, "1", "our assumption: risk over 5 h, where 30 min without insulin leave less"
+                RISK_BELOW_54, "1", "our assumption: risk over 5 h, where 30 min without insulin leave less"
             ),
             "goal": Bound(110.0, "mg/dL", f"{_LOOP} and {_OREF0} aim at 100-115"),
             "floor": Bound(
