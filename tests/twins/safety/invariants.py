@@ -19,7 +19,10 @@ from .oracle import SECONDS, WINDOWS, oracle_of
 Invariant = Callable[[Case, Verdict], None]
 SLACK = Fraction(1, 10**9)
 """What rounding in floating point may add, relative and absolute."""
-TIGHTER_UP = ("suspend_below", "suspend_predicted", "minimum_", "contraindicated_below", "lock_out")
+TIGHTER_UP = (
+    *("suspend_below", "suspend_predicted", "minimum_", "contraindicated_below", "lock_out"),
+    "sensor_error_below",
+)
 
 
 def judge(case: Case) -> Verdict:

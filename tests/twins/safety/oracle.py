@@ -341,12 +341,25 @@ class Oracle:
         basal = Fraction(self.case.basal_rates.get(o.drug, 0))
         current = self.running(o.drug)
         strong = self.strengthened(o.drug, giving)
+        rate, bolus = o.kind == "rate", o.kind == "bolus"
+        asked = {
+            "maximum_rate": speed is not None,
+            "interaction_rate": strong and speed is not None,
+            "maximum_increase": rate,
+            "maximum_amount": not rate,
+            "maximum_bolus": bolus,
+            "interaction_bolus": bolus and strong,
+            "maximum_on_board": True,
+            **dict.fromkeys(WINDOWS, True),
+        }
+        for name, applies in asked.items():
+            if applies and self.of_drug(name, o.drug) is not None:
+                self.check_unit(name, o.drug)
 
         def within(name: str, value: Fraction | None) -> bool:
             bound = self.of_drug(name, o.drug)
             if bound is None or value is None:
                 return True
-            self.check_unit(name, o.drug)
             return value <= bound
 
         if not within("maximum_rate", speed) or (strong and not within("interaction_rate", speed)):
@@ -373,8 +386,6 @@ class Oracle:
         board = self.of_drug("maximum_on_board", o.drug)
         same = [(other, other_amount) for other, other_amount in before if other.drug == o.drug]
         extra = self.extra(o, amount)
-        if board is not None:
-            self.check_unit("maximum_on_board", o.drug)
         if board is not None and extra > 0:
             start = max(Fraction(0), Fraction(self.case.on_board[o.drug] or 0))
             if start + sum((self.extra(*each) for each in same), Fraction(0)) + extra > board:
@@ -383,7 +394,6 @@ class Oracle:
             bound = self.of_drug(name, o.drug)
             if bound is None:
                 continue
-            self.check_unit(name, o.drug)
 
             def inside(order: Order, dose: Fraction, hours: int = hours) -> Fraction:
                 lasts = Fraction(order.duration_s)
