@@ -40,7 +40,7 @@ ROWS: Final = 50
 SIZE: Final = ROWS * MEMBERS
 FIRST_PARAMETER: Final = CLP
 
-STIMULUS_TIME_MIN, STIMULUS_SD = 8.0, 0.4
+STIMULUS_TIME_MIN, STIMULUS_SD = 8.0, 0.8
 """A stimulus settles into the level with this time constant; between jumps it wanders as if with this SD."""
 PASSES_MIN = 8.0
 """And with this one it passes, upwards or downwards: what came lately is about as likely to go as to stay."""

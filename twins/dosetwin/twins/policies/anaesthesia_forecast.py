@@ -9,13 +9,18 @@ The chance of an index below 30 is a hard bound (`choose`): with a chance of `RE
 otherwise it goes on, and propofol is stopped after its first rate: what comes later can still be changed, and
 is in the cost.
 
+Propofol is there for the index, remifentanil for all else: `index_kept` times by how much another move of
+propofol would keep the index better is so dear that nothing outweighs it. Who lets propofol serve pressure or
+tolerance too keeps the index worse on both sides, and pressure no better.
+
 Cost of a candidate, less is better; means over members (and over times in the horizon), then again at
 equilibrium of the effect sites at the end of the horizon:
 
     huber((BIS - goal)/10), `TOO_LIGHT` times that above the goal,
         + w_m (sigmoid((MAP_low + 2.5 - MAP)/2) + 0.3 softplus((MAP_low - 3 - MAP)/4))
         + w_h softplus((HR_low - HR)/3)
-        + w_t (1 - P(tolerates laryngoscopy)) + w_d drug + w_u moves.
+        + w_t (1 - P(tolerates laryngoscopy)) + w_d drug + w_u moves
+        + w_s softplus of the propofol that is needed below `LEAST_UG_ML`.
 
 The weights are our assumption (`WEIGHTS`).
 """
@@ -57,17 +62,33 @@ RELIEF: Final = 0.2
 the three minutes in which stopping propofol does not yet tell."""
 TOO_LIGHT: Final = 1.5
 """What an index above the goal costs against one below it: awareness, and stimuli only ever raise it."""
-THEN, PRESSED, MOVED = 0.0, 0.0, 0.01
-TERMS: Final = ("index", "pressure", "heart rate", "tolerance", "drug", "moves")
+TERMS: Final = (
+    "index",
+    "pressure",
+    "heart rate",
+    "tolerance",
+    "drug",
+    "moves",
+    "too little propofol",
+    "an index that propofol keeps better",
+)
+LEAST_UG_ML: Final = 1.2
+SHORT_WIDTH: Final = 0.25
+"""Remifentanil that leaves less propofol than this to be needed, ug/mL (and over what width it counts): with
+nothing left to stop, an index that is too low has to wait for the opioid. Our assumption."""
+STILL: Final = 0.01
+"""What a move counts, beside the index, where propofol is chosen."""
 
 
 class Weights(NamedTuple):
     """Weights of the cost's terms in the order of `TERMS`: within the horizon, and at its equilibrium."""
 
-    soon: tuple[float, float, float, float] = (1.5, 2.0, 0.3, 0.2)
+    soon: tuple[float, float, float, float] = (2.2, 2.0, 0.3, 0.2)
     then: tuple[float, float, float, float] = (1.0, 2.0, 0.3, 0.8)
     drug: float = 0.05
     moves: float = 0.03
+    short: float = 1.0
+    index_kept: float = 20.0
 
 
 WEIGHTS: Final = Weights()
@@ -146,20 +167,28 @@ def _propofol_targets(x: Ensemble, ask: Ask, C_r: PerPatient) -> Array:
 
 
 def choose(
-    of_propofol: Float[Array, "opioid hypnotic patients"],
-    cost: Float[Array, "opioid hypnotic patients"],
-    below_30: Float[Array, "opioid hypnotic patients"],
+    cost: Float[Array, "candidates patients"],
+    below_30: Float[Array, "candidates patients"],
     accepted: PerPatient,
 ) -> Int[Array, " patients"]:
-    """Of the moves that risk no more than is accepted: beside each of remifentanil's the move of propofol that
-    keeps the index best, and of these pairs the cheapest. Where none risks so little, those of least risk.
+    """The cheapest candidate that risks no more than is accepted; where none does, the one of least risk.
 
-    Numbered over both drugs, propofol's fastest.
+    Of several that risk as little the cheapest: stopping a little earlier must not wake a patient for
+    nothing.
     """
+    bound = jnp.maximum(accepted, below_30.min(0))
+    return jnp.where(below_30 <= bound, cost, jnp.inf).argmin(0)
+
+
+def _kept_worse(
+    of_index: Float[Array, "opioid hypnotic patients"],
+    below_30: Float[Array, "opioid hypnotic patients"],
+    accepted: PerPatient,
+) -> Float[Array, "opioid hypnotic patients"]:
+    """How much worse than another move of propofol, allowed beside the same of remifentanil, keeps the index."""
     allowed = below_30 <= jnp.maximum(accepted, below_30.min((0, 1)))
-    j = jnp.where(allowed, of_propofol, jnp.inf).argmin(1, keepdims=True)
-    i = jnp.take_along_axis(jnp.where(allowed, cost, jnp.inf), j, 1).argmin(0, keepdims=True)
-    return (i * cost.shape[1] + jnp.take_along_axis(j, i, 0))[0, 0]
+    best = jnp.where(allowed, of_index, jnp.inf).min(1, keepdims=True)
+    return of_index - jnp.where(jnp.isfinite(best), best, of_index.min(1, keepdims=True))
 
 
 def _huber(d: Array) -> Array:
@@ -230,9 +259,11 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         drug = of_p.second / ask.highest_p + second_r / ask.highest_r
         moved = jnp.abs(jnp.log((of_p.first + 0.02 * ask.highest_p) / (ask.running_p + 0.02 * ask.highest_p)))
         moved += jnp.abs(jnp.log((first_r + 0.02 * ask.highest_r) / (ask.running_r + 0.02 * ask.highest_r)))
+        short = SHORT_WIDTH * jax.nn.softplus((LEAST_UG_ML - _needed(x, ask.goal, aim_r)) / SHORT_WIDTH)
+        short = jnp.broadcast_to(short, drug.shape)
         terms = jnp.stack(
             [v * a + w * b for v, w, a, b in zip(weights.soon, weights.then, soon, then, strict=True)]
-            + [weights.drug * drug, weights.moves * moved]
+            + [weights.drug * drug, weights.moves * moved, weights.short * short]
         )
         least = jnp.stack([index.min(1), pressure.min(1), heart.min(1)])
         mean = least.mean(2)
@@ -252,7 +283,7 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
             of_p.second,
             jnp.broadcast_to(second_r, of_p.first.shape),
             jnp.concatenate([P[:1, -1].mean(1), wish]),
-            soon[0] + THEN * then[0] + PRESSED * (soon[1] + then[1]) + MOVED * moved,
+            soon[0] + STILL * moved,
         )
 
     made = jax.lax.map(beside, (of_r.first, of_r.second, of_r.E, of_r.M, target_r))
@@ -269,11 +300,13 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         later_p,
         later_r,
         target_p,
-        _of_p,
+        of_index,
     ) = made
     terms, lowest = jnp.moveaxis(terms, 1, 0), jnp.moveaxis(lowest, 1, 0)
+    worse = weights.index_kept * _kept_worse(of_index, below, ask.risk_below_30)
+    terms = jnp.concatenate([terms, worse[None]])
     cost = terms.sum(0)
-    best = choose(made[12], cost, below, ask.risk_below_30)
+    best = choose(cost.reshape(-1, n), below.reshape(-1, n), ask.risk_below_30)
     i, j = best // (len(PROPOFOL) + 1), best % (len(PROPOFOL) + 1)
     who = jnp.arange(n)
 
