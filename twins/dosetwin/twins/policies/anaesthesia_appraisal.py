@@ -13,6 +13,7 @@ from dosetwin.twins.bank import Appraisal
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_twin import HEAD, Twin
 from dosetwin.twins.policies import anaesthesia_forecast as horizon
+from dosetwin.twins.policies.anaesthesia_cost import TERMS
 from dosetwin.twins.policies.anaesthesia_expected import Announced
 from dosetwin.twins.policies.anaesthesia_moves import AT_S
 from dosetwin.twins.policies.anaesthesia_orders import CANDIDATES, order_codes, orders
@@ -183,7 +184,7 @@ def appraise(present: Present, ensembles: npt.NDArray[np.float32]) -> Appraisal:
             "remifentanil_target_ng_mL": target[1],
             "running_propofol_mg_h": present.running[0],
             "running_remifentanil_ug_h": present.running[1],
-            **{f"cost_{name.replace(' ', '_')}": terms[k][best, who] for k, name in enumerate(horizon.TERMS)},
+            **{f"cost_{name.replace(' ', '_')}": terms[k][best, who] for k, name in enumerate(TERMS)},
         },
         reasons=reasons(best, said, feasible[best, who]),
         would_change=would_change(best, cost, terms, feasible, below_30, aims.risk_below_30),

@@ -5,24 +5,9 @@ over members of what is needed beside that candidate's remifentanil. The level o
 stimulation is expected to go on, what came lately to pass slowly, and what was announced to come and end
 (`anaesthesia_expected`): who hopes that all of it fades makes every forecast too deep, and stays too light.
 
-The chance of an index below 30 is a hard bound (`choose`): with a chance of `RELIEF` the stimulus ends now,
-otherwise it goes on, and propofol is stopped after its first rate: what comes later can still be changed, and
-is in the cost.
-
-Propofol is there for the index, remifentanil for all else: `index_kept` times by how much another move of
-propofol would keep the index better is so dear that nothing outweighs it. Who lets propofol serve pressure or
-tolerance too keeps the index worse on both sides, and pressure no better.
-
-Cost of a candidate, less is better; means over members (and over times in the horizon), then again at
-equilibrium of the effect sites at the end of the horizon:
-
-    huber((BIS - goal)/10), `TOO_LIGHT` times that above the goal,
-        + w_m (sigmoid((MAP_low + 2.5 - MAP)/2) + 0.3 softplus((MAP_low - 3 - MAP)/4))
-        + w_h softplus((HR_low - HR)/3)
-        + w_t (1 - P(tolerates laryngoscopy)) + w_d drug + w_u moves
-        + w_s softplus of the propofol that is needed below `LEAST_UG_ML`.
-
-The weights are our assumption (`WEIGHTS`).
+The chance of an index below 30 is a hard bound: with a chance of `RELIEF` the stimulus ends now, otherwise it
+goes on, and propofol is stopped after its first rate: what comes later can still be changed, and is in the
+cost (`anaesthesia_cost`).
 """
 
 from __future__ import annotations
@@ -31,7 +16,7 @@ from typing import Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_filter import (
@@ -41,6 +26,16 @@ from dosetwin.twins.estimators.anaesthesia_filter import (
 )
 from dosetwin.twins.models import anaesthesia_circulation as circulation
 from dosetwin.twins.models import anaesthesia_response as response
+from dosetwin.twins.policies.anaesthesia_cost import (
+    STILL,
+    WEIGHTS,
+    Aims,
+    Weights,
+    choose,
+    costs,
+    kept_worse,
+    too_little,
+)
 from dosetwin.twins.policies.anaesthesia_expected import Announced, expected_stimulus
 from dosetwin.twins.policies.anaesthesia_moves import (
     AT_S,
@@ -60,39 +55,6 @@ DEEP: Final = 30.0
 RELIEF: Final = 0.2
 """Chance that the stimulus ends at once: one jump in 8 min (`anaesthesia_layout`), half of them down, over
 the three minutes in which stopping propofol does not yet tell."""
-TOO_LIGHT: Final = 1.5
-"""What an index above the goal costs against one below it: awareness, and stimuli only ever raise it."""
-TERMS: Final = (
-    "index",
-    "pressure",
-    "heart rate",
-    "tolerance",
-    "drug",
-    "moves",
-    "too little propofol",
-    "an index that propofol keeps better",
-)
-LEAST_UG_ML: Final = 1.2
-SHORT_WIDTH: Final = 0.25
-"""Remifentanil that leaves less propofol than this to be needed, ug/mL (and over what width it counts): with
-nothing left to stop, an index that is too low has to wait for the opioid. Our assumption."""
-STILL: Final = 0.01
-"""What a move counts, beside the index, where propofol is chosen."""
-
-
-class Weights(NamedTuple):
-    """Weights of the cost's terms in the order of `TERMS`: within the horizon, and at its equilibrium."""
-
-    soon: tuple[float, float, float, float] = (2.2, 2.0, 0.3, 0.2)
-    then: tuple[float, float, float, float] = (1.0, 2.0, 0.3, 0.8)
-    drug: float = 0.05
-    moves: float = 0.03
-    short: float = 1.0
-    index_kept: float = 20.0
-
-
-WEIGHTS: Final = Weights()
-
 PerPatient = Float[Array, " patients"]
 
 
@@ -166,36 +128,6 @@ def _propofol_targets(x: Ensemble, ask: Ask, C_r: PerPatient) -> Array:
     return jnp.where(ask.blind > 0.0, jnp.minimum(wish, jnp.maximum(need, x[row.PE].mean(0))), wish)
 
 
-def choose(
-    cost: Float[Array, "candidates patients"],
-    below_30: Float[Array, "candidates patients"],
-    accepted: PerPatient,
-) -> Int[Array, " patients"]:
-    """The cheapest candidate that risks no more than is accepted; where none does, the one of least risk.
-
-    Of several that risk as little the cheapest: stopping a little earlier must not wake a patient for
-    nothing.
-    """
-    bound = jnp.maximum(accepted, below_30.min(0))
-    return jnp.where(below_30 <= bound, cost, jnp.inf).argmin(0)
-
-
-def _kept_worse(
-    of_index: Float[Array, "opioid hypnotic patients"],
-    below_30: Float[Array, "opioid hypnotic patients"],
-    accepted: PerPatient,
-) -> Float[Array, "opioid hypnotic patients"]:
-    """How much worse than another move of propofol, allowed beside the same of remifentanil, keeps the index."""
-    allowed = below_30 <= jnp.maximum(accepted, below_30.min((0, 1)))
-    best = jnp.where(allowed, of_index, jnp.inf).min(1, keepdims=True)
-    return of_index - jnp.where(jnp.isfinite(best), best, of_index.min(1, keepdims=True))
-
-
-def _huber(d: Array) -> Array:
-    a = jnp.abs(d)
-    return jnp.where(a < 1.0, 0.5 * a * a, a - 0.5) * jnp.where(d > 0.0, TOO_LIGHT, 1.0)
-
-
 def _effects(
     x: Ensemble, P: Array, R: Array, P_M: Array, R_M: Array, stimulus: Array, drift: Array
 ) -> tuple[Array, Array, Array]:
@@ -233,6 +165,8 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
     stimulus, lasting, relieved = expected_stimulus(x, jnp.asarray(AT_S) / 60.0, ask.announced)
     stirred = lasting + STIRRED * (jnp.arange(members) % 2)[:, None]
 
+    aims = Aims(ask.goal, ask.pressure_low, ask.heart_rate_low)
+
     def beside(one: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, ...]:
         first_r, second_r, R, R_M, aim_r = one
         wish = _propofol_targets(x, ask, aim_r)
@@ -242,24 +176,12 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         index, pressure, heart = _effects(x, P, R, P_M, R_M, stimulus, drift)
         end_index, end_pressure, end_heart = _effects(x, P[:, -1], R[-1], P[:, -1], R[-1], stirred, drift[-1])
 
-        def costs(b: Array, m: Array, h: Array, p: Array, r: Array) -> list[Array]:
-            axes = tuple(range(1, b.ndim - 1))
-            return [
-                _huber((b - ask.goal) / 10.0).mean(axes),
-                (
-                    jax.nn.sigmoid((ask.pressure_low + 2.5 - m) / 2.0)
-                    + 0.3 * jax.nn.softplus((ask.pressure_low - 3.0 - m) / 4.0)
-                ).mean(axes),
-                jax.nn.softplus((ask.heart_rate_low - h) / 3.0).mean(axes),
-                (1.0 - response.tolerance_of_laryngoscopy(p, r)).mean(axes),
-            ]
-
-        soon = costs(index, pressure, heart, P, R)
-        then = costs(end_index, end_pressure, end_heart, P[:, -1], R[-1])
+        soon = costs(index, pressure, heart, P, R, aims)
+        then = costs(end_index, end_pressure, end_heart, P[:, -1], R[-1], aims)
         drug = of_p.second / ask.highest_p + second_r / ask.highest_r
         moved = jnp.abs(jnp.log((of_p.first + 0.02 * ask.highest_p) / (ask.running_p + 0.02 * ask.highest_p)))
         moved += jnp.abs(jnp.log((first_r + 0.02 * ask.highest_r) / (ask.running_r + 0.02 * ask.highest_r)))
-        short = SHORT_WIDTH * jax.nn.softplus((LEAST_UG_ML - _needed(x, ask.goal, aim_r)) / SHORT_WIDTH)
+        short = too_little(_needed(x, ask.goal, aim_r))
         short = jnp.broadcast_to(short, drug.shape)
         terms = jnp.stack(
             [v * a + w * b for v, w, a, b in zip(weights.soon, weights.then, soon, then, strict=True)]
@@ -303,7 +225,7 @@ def forecast(ensembles: Float[Array, "patients size"], ask: Ask, weights: Weight
         of_index,
     ) = made
     terms, lowest = jnp.moveaxis(terms, 1, 0), jnp.moveaxis(lowest, 1, 0)
-    worse = weights.index_kept * _kept_worse(of_index, below, ask.risk_below_30)
+    worse = weights.index_kept * kept_worse(of_index, below, ask.risk_below_30)
     terms = jnp.concatenate([terms, worse[None]])
     cost = terms.sum(0)
     best = choose(cost.reshape(-1, n), below.reshape(-1, n), ask.risk_below_30)

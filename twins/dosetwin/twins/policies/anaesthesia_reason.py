@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dosetwin.twins.policies.anaesthesia_forecast import TERMS
+from dosetwin.twins.policies.anaesthesia_cost import TERMS
 from dosetwin.twins.policies.anaesthesia_orders import CANDIDATES
 
 Values = npt.NDArray[np.floating]
