@@ -1,4 +1,4 @@
-"""Propofol is chosen for the index alone, within the bound on an index below 30; remifentanil leaves it room."""
+"""Propofol is chosen for the index alone, within the bound on its depth; remifentanil leaves it room."""
 
 from __future__ import annotations
 
