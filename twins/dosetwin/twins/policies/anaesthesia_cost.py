@@ -67,7 +67,7 @@ WEIGHTS: Final = Weights()
 class Aims(NamedTuple):
     """Goal of the index, lowest pressure (mm[Hg]) and heart rate (/min); [patients]."""
 
-    index: PerPatient
+    goal: PerPatient
     pressure_low: PerPatient
     heart_rate_low: PerPatient
 
@@ -83,7 +83,7 @@ def costs(
     """The first four of `TERMS`, unweighted: means over all axes but the first and the last (patients)."""
     axes = tuple(range(1, index.ndim - 1))
     return [
-        _huber((index - aims.index) / 10.0).mean(axes),
+        _huber((index - aims.goal) / 10.0).mean(axes),
         (
             jax.nn.sigmoid((aims.pressure_low + 2.5 - pressure) / 2.0)
             + 0.3 * jax.nn.softplus((aims.pressure_low - 3.0 - pressure) / 4.0)
