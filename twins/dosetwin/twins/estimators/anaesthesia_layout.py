@@ -41,7 +41,10 @@ SIZE: Final = ROWS * MEMBERS
 FIRST_PARAMETER: Final = CLP
 
 STIMULUS_TIME_MIN, STIMULUS_SD = 8.0, 0.8
-"""A stimulus settles into the level with this time constant; between jumps it wanders as if with this SD."""
+"""A stimulus settles into the level with this time constant; between jumps it wanders as if with this SD.
+
+A monitor that averages shows a jump as a slope, which no single reading makes likely: wandering follows it.
+"""
 PASSES_MIN = 8.0
 """And with this one it passes, upwards or downwards: what came lately is about as likely to go as to stay."""
 LEVEL_TIME_MIN, LEVEL_SD = 60.0, 0.8

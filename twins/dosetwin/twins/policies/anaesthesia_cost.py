@@ -2,7 +2,7 @@
 
 Propofol is there for the index, remifentanil for all else: `index_kept` times by how much another move of
 propofol would keep the index better is so dear that nothing outweighs it. Where propofol serves pressure and
-tolerance too, the index is kept worse on both sides, and pressure no better (docs/models/propofol.md).
+tolerance too, the index is kept worse, and pressure no better (docs/models/propofol.md).
 
 Cost, less is better; means over members (and over times in the horizon), then again at equilibrium of the
 effect sites at the end of the horizon:
