@@ -323,6 +323,7 @@ class Oracle:
     def most(self, index: int, amounts: list[Fraction], giving: list[int]) -> Fraction:
         """The largest amount that is acceptable beside the orders before it."""
         wanted = amounts[index]
+        self.check_units(index, giving)
         if self.acceptable(index, wanted, amounts, giving):
             return wanted
         low, high = Fraction(0), wanted
@@ -334,17 +335,14 @@ class Oracle:
                 high = middle
         return low if low > wanted / 10**9 else Fraction(0)
 
-    def acceptable(self, index: int, amount: Fraction, amounts: list[Fraction], giving: list[int]) -> bool:
+    def check_units(self, index: int, giving: list[int]) -> None:
+        """Of every limit that applies to the order, whatever its amount."""
         o = self.case.orders[index]
-        hours = Fraction(o.duration_s) / 3600
-        speed = amount if o.kind == "rate" else amount / hours if hours else None
-        basal = Fraction(self.case.basal_rates.get(o.drug, 0))
-        current = self.running(o.drug)
-        strong = self.strengthened(o.drug, giving)
         rate, bolus = o.kind == "rate", o.kind == "bolus"
+        timed, strong = rate or o.duration_s > 0, self.strengthened(o.drug, giving)
         asked = {
-            "maximum_rate": speed is not None,
-            "interaction_rate": strong and speed is not None,
+            "maximum_rate": timed,
+            "interaction_rate": strong and timed,
             "maximum_increase": rate,
             "maximum_amount": not rate,
             "maximum_bolus": bolus,
@@ -355,6 +353,14 @@ class Oracle:
         for name, applies in asked.items():
             if applies and self.of_drug(name, o.drug) is not None:
                 self.check_unit(name, o.drug)
+
+    def acceptable(self, index: int, amount: Fraction, amounts: list[Fraction], giving: list[int]) -> bool:
+        o = self.case.orders[index]
+        hours = Fraction(o.duration_s) / 3600
+        speed = amount if o.kind == "rate" else amount / hours if hours else None
+        basal = Fraction(self.case.basal_rates.get(o.drug, 0))
+        current = self.running(o.drug)
+        strong = self.strengthened(o.drug, giving)
 
         def within(name: str, value: Fraction | None) -> bool:
             bound = self.of_drug(name, o.drug)

@@ -22,7 +22,7 @@ def _ratios(ensemble: np.ndarray, basal_U_per_h: float, glucose_mmol_L: float = 
 
 
 def test_a_gram_for_each_ratio_of_a_unit_leaves_no_excursion() -> None:
-    """The integral of what 0.01 U lowers over 30 h is that of what 0.01 U x ratio raises, in the kernel."""
+    """The integral of what 0.2 U lowers over 30 h is that of what 0.2 U x ratio raises, in the kernel."""
     basal_U_per_h = 0.9
     u = basal_U_per_h * 1000.0 / 60.0 / WEIGHT_KG
     x = np.zeros((row.ROWS, 1, 3), np.float32)

@@ -4,7 +4,7 @@ Every member draws its own parameters, its own basal glucose and its own basal n
 three insulin sensitivities is then what makes that basal delivery hold that glucose (a quadratic, `hovorka`).
 So a total daily dose tells the twin how sensitive the patient is, as it tells a clinician; a known basal rate
 tells it better. How many grams a unit covers, as told or as is usual, is then an observation of all draws
-(`ensemble_meal_ratio`); a correction factor that is told only sizes candidates.
+(`ensemble_meal_ratio`); a correction factor that is told sizes candidates and the law's corrections alone.
 
 Sources. Medians: Hovorka 2004, Table 1. Coefficients of variation of S_IT, S_ID, S_IE, EGP_0 (63, 96, 59, 24
 %) and of 1/t_maxI (25 %): the population that the group's simulator and its users draw from (Wilinska 2010;
