@@ -47,11 +47,12 @@ property_settings.load_profile("any machine")
 _counter = itertools.count()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `--dist loadgroup`: a broker, a browser and Ray are not shared, so their tests are one group.
 
     It comes first, being the longest; every other file is a group of its own, so that what a file has
-    compiled is compiled once.
+    compiled is compiled once, and tests that build on the ones before them stay together.
     """
 
     def is_alone(item: pytest.Item) -> bool:
