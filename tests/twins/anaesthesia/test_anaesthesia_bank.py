@@ -9,6 +9,7 @@ from dosetwin.platform.errors import SnapshotError, TherapyError
 from dosetwin.twins.estimators import anaesthesia_layout as row
 from dosetwin.twins.estimators.anaesthesia_bank import AnaesthesiaBank
 from dosetwin.twins.estimators.anaesthesia_delivery import Schedule
+from dosetwin.twins.estimators.anaesthesia_prior import Person, centre
 from dosetwin.twins.events import TwinEvent
 
 from .conftest import COVARIATES, HEART_RATE, INDEX, PRESSURE, START_S, fact
@@ -181,3 +182,19 @@ def test_predictions_cover_and_what_drives_the_index_is_learned() -> None:
     # a stimulus that may wander fast takes some of it: 0.93 with half STIMULUS_SD, 0.55 with 1.5 times
     assert np.corrcoef(found, np.log(truths))[0, 1] > 0.75
     assert np.abs(error).mean() < 0.35
+
+
+def test_what_no_stimulus_asks_for_is_learned_of_the_patient() -> None:
+    """An index of 75 under 20 mg/kg/h for half an hour, no opioid: the drug is cleared or acts otherwise."""
+    readings = [fact(t, "observation", INDEX, max(75.0, 95.0 - t / 6), t) for t in range(0, 1800, 10)]
+    bank = told([[*readings, fact(0.0, "rate", "propofol", 1400.0, 9_999)]])
+    found = bank.ensemble("anna")
+    assert np.abs(found[row.S]).max() <= row.MOST_STIMULUS
+    assert np.abs(found[row.SL]).max() <= row.MOST_LEVEL
+    needed = (found[row.C50P] + found[row.CLP]).mean()
+    assert needed > 0.5 + sum(centre(Person(50.0, 70.0, 170.0, 1.0))[[row.C50P, row.CLP]])
+
+
+def test_a_monitor_is_late_in_the_young_too() -> None:
+    delays = [60.0 * np.exp(centre(Person(age, 70.0, 170.0, 1.0))[row.TAU]) for age in (20.0, 55.0, 85.0)]
+    assert delays == pytest.approx([30.0, 32.2, 40.0], abs=0.1)

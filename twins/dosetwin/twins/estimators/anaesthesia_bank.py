@@ -26,7 +26,7 @@ from dosetwin.twins.estimators.ensemble_noise import fold, patient_key
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.anaesthesia_appraisal import Present, appraise
 
-MODEL_VERSION = f"eleveld-2018-2017/ensemble-{row.MEMBERS}/4"
+MODEL_VERSION = f"eleveld-2018-2017/ensemble-{row.MEMBERS}/5"
 BATCHES = (8, 32, 128, 512)
 """Batches are padded to one of these: a compilation costs seconds, a padded patient microseconds."""
 COPIES = 6

@@ -57,6 +57,10 @@ PRESSURE_DRIFT_SD, HEART_RATE_DRIFT_SD, CIRCULATION_DRIFT_TIME_MIN = 0.07, 0.07,
 PRESSURE_WHITE_SD, HEART_RATE_WHITE_SD = 4.0, 3.0
 """All of these are our assumption; the sizes of stimuli are those of Struys 2004 (10-30 points for minutes,
 doi:10.1097/00000542-200403000-00026)."""
+MOST_STIMULUS, MOST_LEVEL = 1.5, 1.0
+"""Bounds of S and of SL, up and down: no stimulus asks for more than e^1.5, and no surgery for more than e^1
+times the drug. What is missing beyond that is the patient, who is then learned. Our assumption; laryngoscopy
+asks for 1.9 times the C50 of the index (Bouillon 2004: 8.04 x 1.05 by 4.47 ug/mL)."""
 DRIFT_PER_SQRT_HOUR: Final[dict[int, float]] = {
     C50P: 0.12,
     C50R: 0.10,
@@ -83,8 +87,8 @@ _BOUNDS: Final[dict[int, tuple[float, float]]] = {
     **dict.fromkeys((P1, P2, P3, PE, PM), (0.0, 60.0)),
     **dict.fromkeys((R1, R2, R3, RE, RM), (0.0, 300.0)),
     **dict.fromkeys((B1, B2, B3), (0.0, 100.0)),
-    S: (-3.0, 6.0),
-    SL: (-3.0, 6.0),
+    S: (-MOST_STIMULUS, MOST_STIMULUS),
+    SL: (-MOST_LEVEL, MOST_LEVEL),
     NB: (-15.0, 15.0),
     DM: (-0.4, 0.4),
     DH: (-0.4, 0.4),

@@ -28,9 +28,10 @@ CUT = 2.0
 KE0, KE0_SD = 0.26, 0.6
 """Effect site of propofol, /min, and its log-SD: published models lie further apart than people do. The
 geometric mean of Eleveld's 0.146 and Schnider's 0.456 (1999, doi:10.1097/00000542-199906000-00003)."""
-LONGEST_DELAY_S = 40.0
-"""The delay of Eleveld 2018 grows to 90 s at 85 years; monitors average over 15-30 s, and the rest of it is
-distribution that is in the effect site: our assumption."""
+SHORTEST_DELAY_S, LONGEST_DELAY_S = 30.0, 40.0
+"""The delay of Eleveld 2018 grows from 18 s at 20 years to 90 s at 85. Monitors lag by half a minute and more
+whatever the age (Pilge 2006, doi:10.1097/00000542-200603000-00016), and what is beyond 40 s is distribution
+that is in the effect site: cut on both sides, our assumption."""
 
 _FIXED: dict[int, tuple[float, float]] = {
     # row: (median, standard deviation), both on the scale of the row
@@ -86,7 +87,8 @@ def _centre_and_spread(person: Person) -> tuple[npt.NDArray[np.float64], npt.NDA
     middle[row.C50P] = np.log(propofol.half_maximal_ug_mL(person.age_a))
     middle[row.KEP], spread[row.KEP] = np.log(KE0), KE0_SD
     spread[row.C50P] = np.sqrt(propofol.VARIANCES["C50"])
-    middle[row.TAU] = np.log(min(propofol.index_delay_s(person.age_a), LONGEST_DELAY_S) / 60.0)
+    delay_s = np.clip(propofol.index_delay_s(person.age_a), SHORTEST_DELAY_S, LONGEST_DELAY_S)
+    middle[row.TAU] = np.log(delay_s / 60.0)
     spread[row.TAU] = 0.4
     for at, (value, sd) in _FIXED.items():
         middle[at], spread[at] = value, sd

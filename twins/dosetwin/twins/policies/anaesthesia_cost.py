@@ -53,8 +53,8 @@ class Weights(NamedTuple):
     Then of the terms that are there once.
     """
 
-    soon: tuple[float, float, float, float] = (1.5, 2.0, 0.3, 0.2)
-    then: tuple[float, float, float, float] = (1.0, 2.0, 0.3, 0.8)
+    soon: tuple[float, float, float, float] = (1.5, 2.5, 0.3, 0.2)
+    then: tuple[float, float, float, float] = (1.0, 2.5, 0.3, 0.8)
     drug: float = 0.05
     moves: float = 0.03
     short: float = 1.0
