@@ -45,6 +45,6 @@ section "format (ruff)" "make format" .venv/bin/ruff format --check .
 section "types (mypy, strict)" "make types" .venv/bin/mypy
 section "import arrows (import-linter)" "make imports" .venv/bin/lint-imports
 section "chromium for the browser tests" "make chromium" infra/install_chromium.sh
-section "tests (pytest)" ".venv/bin/pytest -m 'not slow' --lf" tests
+section "tests (pytest)" ".venv/bin/pytest and the name of a failed test without its @group" tests
 finish
 printf '\nall checks hold\n'
