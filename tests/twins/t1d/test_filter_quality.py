@@ -57,7 +57,7 @@ def test_worse_filters_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def overconfident(x: Array, reading: Array, censored: Array) -> tuple[Array, Array, Array]:
         x, mean, sd = update(x, reading, censored)
         centre = x.mean(1, keepdims=True)
-        return centre + 0.7 * (x - centre), mean, sd
+        return centre + 0.6 * (x - centre), mean, sd
 
     monkeypatch.setattr("dosetwin.twins.estimators.ensemble_calibration.update", overconfident)
     made = calibrate(PriorPatients(PATIENTS, seed=5), hours=4, seed=7)

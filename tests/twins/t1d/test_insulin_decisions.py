@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from dosetwin.platform.contracts import Order
 from dosetwin.twins.bank import Appraisal
@@ -13,6 +14,7 @@ from dosetwin.twins.estimators import ensemble_layout as row
 from dosetwin.twins.estimators.ensemble_bank import EnsembleBank
 from dosetwin.twins.estimators.ensemble_filter import propagate
 from dosetwin.twins.estimators.ensemble_prior import basal_U_per_h
+from dosetwin.twins.models.glucose_sensor import error_after
 from dosetwin.twins.models.hovorka import MG_DL_PER_MMOL_L, V_G
 from dosetwin.twins.policies import insulin_candidates as candidates
 from dosetwin.twins.policies import insulin_forecast as horizon
@@ -112,7 +114,12 @@ def test_a_forecast_is_the_filter_run_on_under_the_law(bank: EnsembleBank, event
         )
         got = jax.jit(horizon.forecast)(jnp.asarray(x)[:, :, None], outlook)
         # members as patients, so that each can have a delivery of its own
+        acts = np.asarray(horizon._action(members))[:, 0]
+        even = ndtri((np.arange(members) + 0.5) / members)
+        np.testing.assert_allclose(np.sort(acts), horizon.ACTION_SD * even, rtol=1e-5, atol=1e-6)
         state = jnp.asarray(x)[:, None, :].at[row.S1].add(bolus)
+        state = state.at[np.array([row.LN_SIT, row.LN_SID, row.LN_SIE]), 0].add(acts)
+        earlier = np.asarray(state[row.Q1, 0])
         five = jnp.full(members, 5.0)
         step = jax.jit(
             lambda s, u, at: (
@@ -122,8 +129,10 @@ def test_a_forecast_is_the_filter_run_on_under_the_law(bank: EnsembleBank, event
         for k in range(horizon.STEPS):
             Q1, S = state[row.Q1, 0], state[row.S1, 0] + state[row.S2, 0]
             glucose = np.asarray(Q1) / V_G * MG_DL_PER_MMOL_L
-            error = np.asarray(x[row.BIAS]) * np.exp(-k * 10.0 / 42.0)
+            error = np.asarray(error_after(jnp.asarray(x[row.BIAS]), np.exp(-k * 10.0 / 42.0), 0.0))
             shown = glucose + error * (7.0 + 0.03 * glucose)
+            shown += 6.0 * np.minimum(Q1 - earlier, 0.0) / V_G * MG_DL_PER_MMOL_L
+            earlier = np.asarray(Q1)
             held = 2.0 * u * np.exp(x[row.LN_TI])
             law = np.clip(u + (correction * (shown - goal) - (np.asarray(S) - held)) / 90.0, 0.0, u)
             rate = jnp.asarray(law if k >= 3 else np.full(members, order), jnp.float32)

@@ -38,7 +38,7 @@ from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.policies.insulin_appraisal import Inferred, Present, appraise
 from dosetwin.twins.policies.insulin_targets import InsulinTargets
 
-MODEL_VERSION = f"hovorka-2004/ensemble-{row.MEMBERS}/4"
+MODEL_VERSION = f"hovorka-2004/ensemble-{row.MEMBERS}/5"
 BATCHES = (8, 64, 512)
 """Batches are padded to one of these: a compilation costs seconds, a padded patient microseconds."""
 SMALLEST_BATCH, LARGEST_BATCH = BATCHES[0], BATCHES[-1]

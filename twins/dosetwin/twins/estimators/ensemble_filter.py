@@ -103,8 +103,7 @@ def propagate(
     noise = _noise(key, _NOISE_ROWS, x.shape[1])
     flux_keep = jnp.exp(-h / row.FLUX_TIME_MIN)
     flux = x[row.FLUX] * flux_keep + row.FLUX_SD * jnp.sqrt(1.0 - flux_keep * flux_keep) * noise[0]
-    bias_keep = jnp.exp(-h / sensor.ERROR_TIME_MIN)
-    bias = x[row.BIAS] * bias_keep + jnp.sqrt(1.0 - bias_keep * bias_keep) * noise[1]
+    bias = sensor.error_after(x[row.BIAS], jnp.exp(-h / sensor.ERROR_TIME_MIN), noise[1])
 
     before = InsulinChain(*x[row.S1 : row.Y3 + 1])
     after = advance_insulin(
@@ -236,6 +235,7 @@ def linearised(before: Ensemble, after: Ensemble, minute: PerPatient) -> hypothe
         Q1=over(row.Q1),
         Q2=over(row.Q2),
         C=after[row.C].mean(0),
+        bias_before=before[row.BIAS].mean(0),
         BIAS=after[row.BIAS].mean(0),
     )
 

@@ -44,8 +44,8 @@ from dosetwin.twins.models.meal_absorption import MMOL_PER_G
 TEMPER = 0.8
 """Power that the evidence is taken to: the model is not the patient, so innovations are no white noise even
 when nothing happens. Our assumption; 1 finds meals that are none."""
-NIGHT_HAZARD = 0.15
-"""How often meals begin between 23 and 5 o'clock, against the day. Our assumption."""
+NIGHT_HAZARD = 0.05
+"""How often meals begin between 23 and 5 o'clock, against the day: one in eight nights. Our assumption."""
 ROBUST = 3.0
 """An innovation that even the best hypothesis leaves further away (in standard deviations) counts less."""
 COMMIT_ABOVE = 0.1
@@ -81,7 +81,7 @@ class Posterior(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """What the error runs along: the members' mean over the step, [patients] each."""
+    """What the error runs along: the members' mean over the step, [patients] each (C, BIAS: after it)."""
 
     t_maxI: PerPatient
     quickness: PerPatient
@@ -93,6 +93,7 @@ class Mean(NamedTuple):
     Q1: PerPatient
     Q2: PerPatient
     C: PerPatient
+    bias_before: PerPatient
     BIAS: PerPatient
 
 
@@ -165,7 +166,7 @@ def moved(
         + (ratio - lag_keep) / hovorka.V_G * rows[row.Q1]
         + (1.0 - ratio) / hovorka.V_G * Q1
     )
-    bias = rows[row.BIAS] * jnp.exp(-h / sensor.ERROR_TIME_MIN)
+    bias = rows[row.BIAS] * sensor.error_kept(m.bias_before, jnp.exp(-h / sensor.ERROR_TIME_MIN))
     return jnp.stack([*after, D1, D2, Q1, Q2, C, flux, bias, *rows[row.SITE :]], axis=1)
 
 

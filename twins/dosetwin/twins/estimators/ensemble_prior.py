@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from dosetwin.twins.estimators import ensemble_layout as row
 from dosetwin.twins.estimators.ensemble_meal_ratio import conditioned, known_ratio, ratio_g_per_U
+from dosetwin.twins.models import glucose_sensor as sensor
 from dosetwin.twins.models import hovorka
 from dosetwin.twins.models.insulin_absorption import K_E, V_I
 
@@ -140,7 +141,7 @@ def prior_ensemble(
     x[row.Q2] = x1 * x[row.Q1] / (hovorka.K_12 + x2)
     x[row.C] = first * np.exp(0.05 * z[row.C])
     x[row.FLUX] = row.FLUX_SD * z[row.FLUX]
-    x[row.BIAS] = z[row.BIAS]
+    x[row.BIAS] = sensor.persisting_error(z[row.BIAS])
     x[row.SITE] = 1.0
     return np.clip(x, _LOWER, _UPPER).astype(np.float32)
 

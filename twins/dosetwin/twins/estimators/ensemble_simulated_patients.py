@@ -76,7 +76,7 @@ class PlantPatients:
         self._state = diabetes.initial(self._adults)
         self.weight_kg = np.asarray(self._adults.BW, float)
         self.total_daily_dose_U = np.asarray(self._adults.basal_U_per_h, float) * 24.0 / BASAL_SHARE
-        self._bias = rng.normal(size=n)
+        self._bias = np.asarray(sensor.persisting_error(jnp.asarray(rng.normal(size=n))))
         self._dose_U = np.zeros(n)
         self._to_eat_g = np.zeros(n)
         self._eating_min = np.zeros(n)
@@ -114,8 +114,13 @@ class PlantPatients:
         self._dose_U = np.zeros(n)
         self._eating_min = np.maximum(self._eating_min - STEP_MIN, 0.0)
         self._minute += STEP_MIN
-        keep = np.exp(-STEP_MIN / sensor.ERROR_TIME_MIN)
-        self._bias = keep * self._bias + np.sqrt(1.0 - keep**2) * rng.normal(size=n)
+        self._bias = np.asarray(
+            sensor.error_after(
+                jnp.asarray(self._bias),
+                jnp.exp(-STEP_MIN / sensor.ERROR_TIME_MIN),
+                jnp.asarray(rng.normal(size=n)),
+            )
+        )
 
     def _minutes(
         self,
