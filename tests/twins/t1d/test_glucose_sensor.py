@@ -1,4 +1,4 @@
-"""The sensor's persisting error: Johnson's distribution, kept by its own memory, and what it is worth at night."""
+"""The sensor's persisting error: the published distribution, its memory, and what it is worth at night."""
 
 from __future__ import annotations
 
