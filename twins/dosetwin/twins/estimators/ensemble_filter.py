@@ -9,8 +9,7 @@ one scalar reading at a time, with four additions:
 - a reading below or above the sensor's range updates by the moments of the truncated predictive normal;
 - partial gain and relaxation to prior perturbations for the parameters (`ensemble_layout`);
 - hypotheses about inputs nobody announced run beside the ensemble (`ensemble_hypotheses`); the likelier one
-is,
-  the less the parameters learn from what it may explain.
+  is, the less the parameters learn from what it may explain.
 
 Arrays are [row, member, patient], float32, patient contiguous.
 """

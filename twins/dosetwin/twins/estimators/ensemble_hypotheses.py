@@ -2,8 +2,7 @@
 
 Each hypothesis says that one input of unknown size a began in one cell of time in the recent past. Given the
 cell, the ensemble filter that knows of no such input is wrong by a e, with e the error that a unit input
-would
-have left: e runs through the model linearised at the ensemble's mean, and through the filter's own gain,
+would have left: e runs through the model linearised at the ensemble's mean, and through the filter's own gain,
 
     e <- F e,      g = H e (what a unit moves the reading by),      e <- e - K g / pull
 
@@ -16,11 +15,10 @@ happened" is
     L = ln 2 - ln(t sqrt(A')) + ln Phi(x) + x^2 / 2 ,      x = B / sqrt(A')
 
 The prior that anything began in a cell is small (`ensemble_layout.FAMILIES`), so it is sparse: a spike at
-nothing
-and a half-normal slab. `gram` holds sum g_i g_j / S for all pairs, so that a second input is sought given
-the
-first. A cell that grows too old is committed: members take a draw from its posterior, and what they took is
-subtracted from the evidence of the others. Nothing of this feeds back into the filter before that.
+nothing and a half-normal slab. `gram` holds sum g_i g_j / S for all pairs, so that a second input is sought
+given the first. A cell that grows too old is committed: members take a draw from its posterior, and what
+they took is subtracted from the evidence of the others. Nothing of this feeds back into the filter before
+that.
 
 Arrays are [cell, effect, patient], [cell, cell, patient], [cell, patient], float32.
 """

@@ -2,8 +2,7 @@
 
 An ensemble is `float32[ROWS, members]`; kernels add the patient as the last, contiguous axis. Amounts are per
 kg of body weight, so that weight enters only where a dose or a meal does. After the members lie the numbers
-of
-the unknown-input hypotheses (`ensemble_hypotheses`); SIZE is the length of it all.
+of the unknown-input hypotheses (`ensemble_hypotheses`); SIZE is the length of it all.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ glucose (mmol/L), unannounced flux (mmol/kg/min), persisting sensor error (in it
 of the delivery that arrives (1, less where an infusion site fails), announced carbohydrate not yet eaten
 (g/kg)."""
 LN_SIT, LN_SID, LN_SIE, LN_EGP0, LN_TI, LN_TG, LN_AG, LN_KA = range(15, 23)
-"""Logarithms of S_IT, S_ID, S_IE, EGP_0, t_maxI, t_maxG, A_G, and of what all three k_aj are multiplied
-by."""
+"""Logarithms of S_IT, S_ID, S_IE, EGP_0, t_maxI, t_maxG, A_G, and of the factor on all three k_aj."""
 DAY_C1, DAY_S1, DAY_C2, DAY_S2 = range(23, 27)
 """Time of day in the logarithm of all three sensitivities: coefficients of cos and sin of one and two turns a
 day of event time."""
@@ -85,10 +83,8 @@ FAMILIES: Final = (
     Family("site_failure", 2, 60.0, 0.5, 0.1),
 )
 """Means and rates are our assumption: eight meals and snacks of 40 g a day; a bout of exercise that takes
-0.006
-mmol/kg/min every third day; a compression low of 3 sensor standard deviations (30 mg/dL) every other night;
-an
-infusion site that loses half of the delivery every tenth day."""
+0.006 mmol/kg/min every third day; a compression low of 3 sensor standard deviations (30 mg/dL) every other
+night; an infusion site that loses half of the delivery every tenth day."""
 MEAL, EXERCISE, COMPRESSION, SITE_FAILURE = range(4)
 CELLS: Final = sum(family.cells for family in FAMILIES)
 FIRST: Final = tuple(int(v) for v in np.cumsum([0, *(family.cells for family in FAMILIES)])[:-1])

@@ -70,12 +70,11 @@ PerPatient = Float[Array, " patients"]
 class Outlook(NamedTuple):
     """What is asked; rates mU/kg/min, boluses mU/kg, glucose mg/dL.
 
-    `infused`: what runs infusions give in each step (one row where they do not change). `basal`: the
-    programme.
-    `rate` (for 30 min), `bolus`: of each candidate. `correction`: mU/kg for each mg/dL above `goal`. `low`,
-    `high`: the target range. `bounds`: risk a candidate may add below 70 and below 54. `floor`: the
-    supervisor
-    suspends where the 5 % quantile of the smallest glucose is lower. `minute` of the day.
+    `infused`: what running infusions give in each step (one row where they do not change). `basal`: the
+    programme. `rate` (for 30 min), `bolus`: of each candidate. `correction`: mU/kg for each mg/dL above
+    `goal`. `low`, `high`: the target range. `bounds`: risk a candidate may add below 70 and below 54.
+    `floor`: the supervisor suspends where the 5 % quantile of the smallest glucose is lower. `minute` of the
+    day.
     """
 
     infused: Float[Array, "steps patients"]
@@ -96,12 +95,9 @@ class Forecasts(NamedTuple):
     """Scores of every candidate, and the members under the best; glucose in mg/dL, insulin in mU/L.
 
     `lowest` is the 5 % quantile over the members of the smallest glucose of the next 2 h. `wanted` is the
-    candidate
-    of highest utility, feasible or not. `falls`: how much lower (mg/dL) glucose might be before `best` were
-    no
-    longer feasible; `rises`: how much higher for `wanted` to be feasible; NaN beyond SHIFTS_MG_DL.
-    `glucose` and
-    `insulin` start at the present and go on every 20 min.
+    candidate of highest utility, feasible or not. `falls`: how much lower (mg/dL) glucose might be before
+    `best` were no longer feasible; `rises`: how much higher for `wanted` to be feasible; NaN beyond
+    SHIFTS_MG_DL. `glucose` and `insulin` start at the present and go on every 20 min.
     """
 
     utility: Float[Array, "candidates patients"]
@@ -184,8 +180,8 @@ class _Drive(NamedTuple):
     """What no candidate changes, for every step: [steps, members, patients], all times half a step.
 
     `S1`, `S2`, `S3`: sensitivities by the time of day, halved (of the sum of an action before and after);
-    `supply`: from
-    gut and flux (mmol/kg); `error`: the sensor's, in mmol/kg of Q1, and what it adds to each mmol/kg.
+    `supply`: from gut and flux (mmol/kg); `error`: the sensor's, in mmol/kg of Q1; `slope`: what a mmol/kg
+    shows, the part of that error which grows with it included.
     """
 
     S1: Array
@@ -287,8 +283,7 @@ def _rolled_out(
     def within(Q1: Array) -> Array:
         return jnp.where(jnp.abs(Q1 - middle) <= half_width, 1.0, 0.0)
 
-    # XLA stores what a division gives; anything cheaper it computes again in every reader. Hence these
-    # divisors
+    # XLA stores what a division gives and computes again in every reader what is cheaper: hence the divisors
     T, ones = stored((jnp.full(lanes, LAW_MIN), jnp.ones(lanes)))
     free, rate = free * LAW_MIN, rate * LAW_MIN
     per_mmol, highest = per_mmol * LAW_MIN, highest * LAW_MIN
