@@ -12,6 +12,8 @@ from dosetwin.platform.clock import instant
 from dosetwin.platform.contracts import Band, Candidate, Estimate, Order, Refusal
 from dosetwin.twins.bank import Appraisal
 
+Outcome = Literal["orders", "refused", "none"]
+
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The candidate chosen for one patient, after the safety supervisor.
@@ -27,7 +29,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     therapy: str
     model: str
     at: datetime
-    outcome: Literal["orders", "refused", "none"]
+    outcome: Outcome
     orders: tuple[Order, ...]
     chosen: str
     reason: str

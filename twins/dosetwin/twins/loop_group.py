@@ -19,7 +19,7 @@ from dosetwin.platform.clock import instant
 from dosetwin.platform.contracts import Order, Refusal
 from dosetwin.platform.errors import SnapshotError, TherapyError
 from dosetwin.twins.bank import Appraisal, FloatArray
-from dosetwin.twins.decision import AppraisalRecords, Decision
+from dosetwin.twins.decision import AppraisalRecords, Decision, Outcome
 from dosetwin.twins.events import TwinEvent
 from dosetwin.twins.patient import Patient
 from dosetwin.twins.safety import LimitTable, Override, Verdict, Watch, effective_limits, review
@@ -153,17 +153,13 @@ class LoopGroup:
         made = []
         for index, (proposed, verdict) in enumerate(self._judged(appraisal, at_s)):
             best = int(appraisal.best[index])
-            outcome = "orders" if verdict.orders else "refused" if proposed else "none"
+            outcome: Outcome = "orders" if verdict.orders else "refused" if proposed else "none"
             made.append(
                 Decision(
                     therapy=self.therapy.id,
                     model=self._bank.model_version,
                     at=instant(at_s),
-                    outcome="orders"
-                    if outcome == "orders"
-                    else "refused"
-                    if outcome == "refused"
-                    else "none",
+                    outcome=outcome,
                     orders=verdict.orders,
                     chosen=appraisal.names(index)[best],
                     reason=appraisal.reasons[index],

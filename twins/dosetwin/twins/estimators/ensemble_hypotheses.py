@@ -2,7 +2,7 @@
 
 Each hypothesis says that one input of unknown size a began in one cell of time in the recent past. Given the
 cell, the ensemble filter that knows of no such input is wrong by a e, with e the error that a unit input
-would have left: e runs through the model linearised at the ensemble's mean, and through the filter's own gain,
+would have left: e runs through the model linearised at the ensemble's mean, and through the filter's gain,
 
     e <- F e,      g = H e (what a unit moves the reading by),      e <- e - K g / pull
 
