@@ -225,6 +225,7 @@ def test_sigkilled_shards_lose_nothing_double_nothing_and_keep_the_same_twins(se
         devices.join()
         output.close()
         sender.close()
+    assert twins.returncode == 0, "SIGTERM is a clean end"
     assert restarts >= KILLS, json.dumps(read_shards(settings.data_dir))
 
     # every reading has exactly one outcome: predicted and assimilated once, or a dead letter

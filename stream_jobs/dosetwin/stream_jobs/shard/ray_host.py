@@ -21,6 +21,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayActorError
 
 from dosetwin.platform.settings import Settings
+from dosetwin.stream_jobs.ray_driver import start_ray
 from dosetwin.stream_jobs.shard.process import prepare, serve
 
 BACK_OFF_S = 0.5
@@ -171,7 +172,7 @@ def run_shards(settings: Settings, stop: threading.Event, say: Callable[[str], N
     }
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": 128 * 1024 * 1024}
-    ray.init(**options)
+    start_ray(options)
     try:
         supervisor = ShardSupervisor(settings, say)
         supervisor.run(stop)

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from dosetwin.stream_jobs.ray_driver import start_ray
 from dosetwin.stream_jobs.trial.plan import Cell, TrialError, TrialPlan
 from dosetwin.stream_jobs.trial.tasks import Failure, Hearing, run_cell
 
@@ -70,10 +71,10 @@ def _answer(reference: Any, cell: Cell) -> Any:
 
 
 def _begin(options: dict[str, Any]) -> None:
-    """ray.init, again where a busy machine let it run out of its fixed 30 s."""
+    """Start Ray, again where a busy machine let it run out of its fixed 30 s."""
     for left in reversed(range(STARTS)):
         try:
-            ray.init(**options)
+            start_ray(options)
             return
         except Exception as error:  # Ray raises a bare Exception here
             ray.shutdown()
