@@ -57,12 +57,13 @@ def test_worse_filters_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def overconfident(x: Array, reading: Array, censored: Array) -> tuple[Array, Array, Array]:
         x, mean, sd = update(x, reading, censored)
         centre = x.mean(1, keepdims=True)
-        return centre + 0.5 * (x - centre), mean, sd
+        return centre + 0.7 * (x - centre), mean, sd
 
     monkeypatch.setattr("dosetwin.twins.estimators.ensemble_calibration.update", overconfident)
-    made = calibrate(PriorPatients(2 * PATIENTS, seed=5), hours=4, seed=7)
-    assert not within(made.one_step.coverage[0.9], 0.9, 2 * PATIENTS, 0.02)
-    assert not within(made.ahead[0].coverage[0.9], 0.9, 2 * PATIENTS, 0.03)
+    patients = 2 * PATIENTS
+    made = calibrate(PriorPatients(patients, seed=5), hours=4, seed=7)
+    assert not within(made.one_step.coverage[0.9], 0.9, patients, 0.02)
+    assert not within(made.ahead[0].coverage[0.9], 0.9, patients, 0.03)
 
 
 @pytest.mark.slow

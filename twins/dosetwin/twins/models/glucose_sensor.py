@@ -3,15 +3,15 @@
     dC/dt = (G - C) / t_s                 C interstitial glucose, mmol/L; t_s = 1 / 0.073 min
     reading = C' + b s(C') + e            C' = 18.016 C, mg/dL; s(C') = 7 + 0.03 C'
     e ~ N(0, 2^2 + (0.02 C')^2)
-    b = (xi + lambda sinh((n - gamma) / delta)) / 12.06 mg/dL
+    b = (xi + lambda sinh((n - gamma) / delta)) / (12.06 mg/dL)
     n: first-order autoregressive, standard normal, time constant 42 min
 
 The lag is k_a,int of Wilinska et al. 2010, J Diabetes Sci Technol 4:132. n and Johnson's transform are Breton
 & Kovatchev 2008, J Diabetes Sci Technol 2:853 (coefficient 0.7 for 15 min, hence 42 min; xi -5.471 and lambda
-15.9574 mg/dL, gamma -0.5444, delta 1.6898; standard deviation 12.06 mg/dL). b is so skewed that
-it is above 50 mg/dL for 0.3 % of the time, a normal of the same deviation for 0.002 %. Their error does not
-depend on glucose; that part of it is proportional, and the sizes (9 mg/dL at 70, 11 at 120, 13 at 200;
-white 2 mg/dL and 2 %), are our assumption.
+15.9574 mg/dL, gamma -0.5444, delta 1.6898; standard deviation 12.06 mg/dL). b is so skewed that it is above
+50 mg/dL for 0.3 % of the time, a normal of the same deviation for 0.002 %. Their error does not depend on
+glucose; that part of it is proportional, and the sizes (9 mg/dL at 70, 11 at 120, 13 at 200; white 2 mg/dL
+and 2 %), are our assumption.
 """
 
 from __future__ import annotations
